@@ -340,7 +340,7 @@ def _notes(job: _Job, run_state: RunState) -> list[str]:
     """Notes for the run record."""
     messages = [*job.remarks, *notes.unread(job.store)]
     if run_state.assignment is not None:
-        messages += notes.in_no_cluster(run_state.assignment.labels)
+        messages += notes.in_no_cluster(run_state.assignment.labels, job.resolved.model_dump(mode="json"))
     groups, initial, fixed = job.known.groups, job.known.initial, job.known.fixed
     if groups is not None and job.resolved.held_out_share > 0:
         messages += notes.not_held_out(groups, run_state.rounds)

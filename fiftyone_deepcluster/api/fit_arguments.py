@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from fiftyone_deepcluster.api.given_weights import lost_files
 from fiftyone_deepcluster.clusterers.base import clusterers_that_keep_labels
 from fiftyone_deepcluster.core import arguments
 from fiftyone_deepcluster.core.disk import folder_problem
@@ -31,7 +32,7 @@ LARGEST = 1e15
 
 
 def check_early(options: Options, run_dir: Path | None) -> None:
-    """Checks that need no image: ``run_dir``, device and precision.
+    """Checks that need no image: ``run_dir``, files of weights, device and precision.
 
     Raises:
         OptionsError: one of them cannot be used.
@@ -42,6 +43,11 @@ def check_early(options: Options, run_dir: Path | None) -> None:
     if problem is not None:
         raise OptionsError(
             f"run_dir={str(run_dir)!r}: {problem}; give a writable folder, which is created if it is missing"
+        )
+    lost = lost_files(options)
+    if lost:
+        raise OptionsError(
+            f"{lost}: there is no such file or folder; give the path of one that exists, or a name"
         )
     choose_compute(options.device, options.precision)
 
@@ -54,12 +60,17 @@ def as_features(given: Any, name: str = "features") -> NDArray[np.float32]:
         name: of the argument, for messages.
 
     Raises:
-        OptionsError: not numbers, of another shape, or too large.
+        OptionsError: not real numbers, masked ones, of another shape, or too large.
     """
     if isinstance(given, Mapping):
         return joined([as_features(part, name) for part in given.values()], list(given))
     try:
+        problem = arguments.number_problem(name, given)
+        if problem:
+            raise OptionsError(problem)
         features = np.asarray(given, dtype=np.float32)
+    except OptionsError:
+        raise
     except (TypeError, ValueError, RuntimeError) as error:
         raise OptionsError(
             f"{name}={arguments.short(given)} is not numeric; give an array of shape (images, dimensions)"
@@ -129,6 +140,9 @@ def numbers_of(values: Sequence[object], store: ImageStore, what: str) -> NDArra
         raise OptionsError(f"{what}={arguments.short(values)} is not a list for {n} images; {need}")
     if len(values) != n:
         raise OptionsError(f"{what} has {len(values)} entries for {n} images; {need}")
+    masked = arguments.masked_problem(values)
+    if masked:
+        raise OptionsError(f"{what} {masked}; {need}")
     numbers = numbered(values)[0][store.kept]
     if (numbers < 0).all():
         raise OptionsError(
@@ -178,6 +192,9 @@ def known_numbers(known: Known, store: ImageStore, options: Options) -> KnownNum
             "known=Known(fixed=...) needs the labels to keep; give known=Known(initial=..., fixed=...)"
         )
     n = len(store.kept) + len(store.errors)
+    masked = arguments.masked_problem(known.fixed)
+    if masked:
+        raise OptionsError(f"fixed {masked}; give True or False for every image")
     fixed = np.asarray(known.fixed)
     if fixed.shape != (n,) or fixed.dtype != bool:
         raise OptionsError(

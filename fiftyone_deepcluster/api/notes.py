@@ -10,7 +10,7 @@ import numpy as np
 from fiftyone_deepcluster.core.record import StopReason
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from numpy.typing import NDArray
 
@@ -34,16 +34,21 @@ def unread(store: ImageStore) -> list[str]:
     return [f"{reason}: {errors[first]}"]
 
 
-def in_no_cluster(labels: NDArray[np.int64]) -> list[str]:
-    """A warning if at least half of the labels (N,) are -1 (noise)."""
+def in_no_cluster(labels: NDArray[np.int64], options: Mapping[str, object]) -> list[str]:
+    """A warning if at least half of the labels (N,) are -1 (noise), with what to change among the method's options."""
     noise, n = int((labels < 0).sum()), len(labels)
     if 2 * noise < n or not n:
         return []
     reason = "all images are" if noise == n else f"{noise} of {n} images are"
-    remedy = (
-        "lower the clusterer's min_cluster_size, use reducer='umap', or a clusterer that assigns every image"
-    )
-    return [f"{reason} noise and in no cluster; {remedy}, such as 'kmeans'"]
+    clusterer, reducer = options.get("clusterer"), options.get("reducer")
+    remedies = []
+    if isinstance(clusterer, dict) and "min_cluster_size" in clusterer:
+        remedies.append("lower the clusterer's min_cluster_size")
+    if isinstance(reducer, dict) and reducer.get("name") != "umap":
+        remedies.append("use reducer='umap'")
+    if "clusterer" in options:
+        remedies.append("use a clusterer that assigns every image, such as 'kmeans'")
+    return [f"{reason} noise and in no cluster{'; ' if remedies else ''}{', or '.join(remedies)}"]
 
 
 def kept(initial: NDArray[np.int64] | None, fixed: NDArray[np.bool_], labels: NDArray[np.int64]) -> list[str]:

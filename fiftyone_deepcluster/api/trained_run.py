@@ -11,11 +11,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from fiftyone_deepcluster.api.assembly import assemble, build_parts, open_store
+from fiftyone_deepcluster.api.given_weights import lost_files, lost_message
 from fiftyone_deepcluster.core import arguments, checkpoints
 from fiftyone_deepcluster.core.disk import is_refused
 from fiftyone_deepcluster.core.progress import observer_or_silent
 from fiftyone_deepcluster.core.seeds import derive
-from fiftyone_deepcluster.errors import CheckpointError
+from fiftyone_deepcluster.errors import CheckpointError, OptionsError
 from fiftyone_deepcluster.features.base import EncodeRequest
 from fiftyone_deepcluster.methods.base import parse_options
 
@@ -93,16 +94,40 @@ def reopen(run_dir: str | Path, images: ImageInput, observer: Observer | None = 
         observer: receives progress; may cancel.
 
     Raises:
-        CheckpointError: ``run_dir`` has no finished run.
+        CheckpointError: ``run_dir`` has no finished run, or its network cannot be built, as files of weights are gone.
         ImagesError: no image can be read.
     """
     observer = observer_or_silent(observer)
     model = _load_model(arguments.path_of("run_dir", run_dir))
-    options = parse_options(str(model["options"]["name"]), model["options"])
+    options, what = parse_options(str(model["options"]["name"]), model["options"]), f"the run in {run_dir}"
+    lost = lost_files(options)
+    if lost:  # before the images are decoded
+        raise CheckpointError(lost_message(what, lost, "fit again"))
     with open_store(images, options, observer) as store:
-        corpus, _ = assemble(options, store, observer, None)
-        corpus.network.load_with_head(model["network"])
+        with _building(what):
+            corpus, _ = assemble(options, store, observer, None)
+            corpus.network.load_with_head(model["network"])
         yield TrainedRun(options, corpus, model)
+
+
+@contextmanager
+def _building(what: str) -> Iterator[None]:
+    """Say which run cannot be opened if its network cannot be built as at the fit.
+
+    Raises:
+        CheckpointError: so it is.
+    """
+    try:
+        yield
+    except OptionsError as error:
+        raise CheckpointError(f"the network of {what} cannot be built as at the fit: {error}") from error
+    except RuntimeError as error:  # torch's, which lists all names
+        if "state_dict" not in str(error):
+            raise
+        raise CheckpointError(
+            f"the trained weights of {what} do not fit the network that is built now; install the versions of torch, "
+            "torchvision, timm and transformers that the run's record names, or fit again"
+        ) from error
 
 
 def load_network(network: Network, run_dir: Path) -> None:

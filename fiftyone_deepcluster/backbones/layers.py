@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import nn
 
+from fiftyone_deepcluster.core.arguments import some_of
 from fiftyone_deepcluster.errors import InputError
 
 if TYPE_CHECKING:
@@ -88,7 +89,7 @@ def choose_layers(layers: Sequence[Layer], names: Sequence[str] | None, option: 
     for name in names or ():
         if name not in known:
             raise InputError(
-                f"{option}={name!r} is not a layer of this network; choose one of: {', '.join(known)}"
+                f"{option}={name!r} is not a layer of this network; choose one of: {some_of(list(known), 30)}"
             )
     return [layer for layer in layers if names is None or layer.name in names]
 

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import difflib
+from contextlib import nullcontext
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from pydantic import Field
 
 from fiftyone_deepcluster.backbones.base import BACKBONES, PRETRAINED, Backbone, InputNormName
+from fiftyone_deepcluster.core.arguments import first_line, some_of
 from fiftyone_deepcluster.errors import OptionsError
 
 if TYPE_CHECKING:
+    from contextlib import AbstractContextManager
+
     import torch
     from torch import nn
 
@@ -55,7 +59,8 @@ def timm_backbone(name: str, channels: int, size: int, weights: str | None) -> n
     if problem:
         raise OptionsError(problem)
     state = None if weights in (None, PRETRAINED) else read_state(str(weights))
-    model = _create(timm, name, (channels, size), pretrained=weights == PRETRAINED)
+    with _files(timm, name, weights):
+        model = _create(timm, name, (channels, size), pretrained=weights == PRETRAINED)
     if state is not None:
         _load(model, state, channels, f"weights={weights!r} does not fit timm's {name}")
     module = Cut(model, 0, relu_before_head=False)
@@ -88,9 +93,31 @@ def timm_name_problem(name: str) -> str:
     tagged = timm.list_models(f"{architecture}.*", pretrained=True)
     if tag and name not in tagged:
         return f"model={name!r}: timm's {architecture} has no weights {tag!r}; " + (
-            f"choose one of: {', '.join(tagged)}" if tagged else f"write {architecture!r}"
+            f"choose one of: {some_of(tagged, 30)}" if tagged else f"write {architecture!r}"
         )
     return ""
+
+
+def _files(timm: Any, name: str, weights: str | None) -> AbstractContextManager[None]:
+    """The context in which a model's files are downloaded.
+
+    Raises:
+        OptionsError: they could not be downloaded; here, or within the context.
+    """
+    from fiftyone_deepcluster.backbones.downloads import check_download, hub_files
+
+    prefix, _, repository = name.partition(":")
+    what = f"the {'weights' if weights == PRETRAINED else 'configuration'} of timm's model={name!r}"
+    if f"{prefix}:" in _HUB[:2]:
+        return hub_files(
+            what, repository.partition("@")[0], "give 'local-dir:' and the path of their folder as model"
+        )
+    config = timm.get_pretrained_cfg(name) if weights == PRETRAINED and not name.startswith(_HUB) else None
+    if config is not None and config.hf_hub_id:
+        return hub_files(what, config.hf_hub_id, "give the path of the file as weights")
+    if config is not None and config.url:
+        check_download(config.url, what)
+    return nullcontext()
 
 
 def _create(timm: Any, name: str, shape: tuple[int, int], *, pretrained: bool) -> Any:
@@ -107,7 +134,7 @@ def _create(timm: Any, name: str, shape: tuple[int, int], *, pretrained: bool) -
                 continue
             raise
         except (OSError, RuntimeError, ValueError, AssertionError) as error:
-            reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+            reason = first_line(error)
             if pretrained or name.startswith(_HUB):
                 raise OptionsError(
                     f"the weights of model={name!r} could not be loaded ({reason}); choose a model with pre-trained "
@@ -124,8 +151,10 @@ def _load(model: Any, state: dict[str, torch.Tensor], channels: int, failed: str
     """Load a state dict of timm's model, with or without its classifier, or of one of our checkpoints.
 
     Raises:
-        OptionsError: it does not fit; the message starts with ``failed`` and lists missing and unexpected names.
+        OptionsError: it does not fit; the message starts with ``failed``.
     """
+    from fiftyone_deepcluster.backbones.fitting import load_completely
+
     ours = "backbone.model."
     state = {key.removeprefix(ours): value for key, value in state.items() if key.startswith(ours)} or dict(
         state
@@ -139,10 +168,7 @@ def _load(model: Any, state: dict[str, torch.Tensor], channels: int, failed: str
             from timm.models import adapt_input_conv
 
             state[f"{first}.weight"] = adapt_input_conv(channels, weight)
-    try:
-        model.load_state_dict(state)
-    except RuntimeError as error:
-        raise OptionsError(f"{failed}: {error}") from error
+    load_completely(model, state, failed)
 
 
 def _names(value: object) -> tuple[str, ...]:

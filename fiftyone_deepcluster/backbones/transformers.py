@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
@@ -10,10 +10,12 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 from pydantic import Field
 
 from fiftyone_deepcluster.backbones.base import BACKBONES, PRETRAINED, Backbone, InputNormName
+from fiftyone_deepcluster.core.arguments import first_line
 from fiftyone_deepcluster.errors import OptionsError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from contextlib import AbstractContextManager
 
     import torch
     from torch import nn
@@ -60,8 +62,9 @@ def transformers_backbone(name: str, channels: int, size: int, weights: str | No
     if problem:
         raise OptionsError(f"model={name!r}: {problem}")
     library = import_library("transformers")
-    with _quiet(library):
+    with _quiet(library), _files(name, weights):
         whole = _load(library, name, weights)
+        stated = _pixel_statistics(library, name)
     model = getattr(whole, "vision_model", whole)
     if getattr(model, "main_input_name", "pixel_values") != "pixel_values":
         raise OptionsError(
@@ -73,7 +76,6 @@ def transformers_backbone(name: str, channels: int, size: int, weights: str | No
             part.num_channels = channels  # what the model compares the images with
     module: Cut = tower_class()(model, size)
     check_size(module, name, (channels, size, size), getattr(model.config, "patch_size", None))
-    stated = _pixel_statistics(library, name)
     if stated is None and weights is None:  # random weights suit any
         stated = IMAGENET_MEAN, IMAGENET_STD
     if stated is not None:
@@ -114,6 +116,16 @@ def tower_class() -> Any:
     return Tower
 
 
+def _files(name: str, weights: str | None) -> AbstractContextManager[None]:
+    """The context in which a model's files are downloaded, unless ``name`` is a folder."""
+    from fiftyone_deepcluster.backbones.downloads import hub_files
+
+    if Path(name).is_dir():
+        return nullcontext()
+    kind = "weights" if weights == PRETRAINED else "configuration"
+    return hub_files(f"the {kind} of model={name!r}", name, "give the path of their folder as model")
+
+
 def _load(library: Any, name: str, weights: str | None) -> Any:
     """The model with its weights, in float32 and training mode.
 
@@ -140,7 +152,7 @@ def _load(library: Any, name: str, weights: str | None) -> Any:
             kind = library.MODEL_MAPPING[type(config)]
             model, info = kind.from_pretrained(None, state_dict=state, **known)
     except (OSError, ValueError, KeyError, RuntimeError) as error:
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        reason = first_line(error)
         raise OptionsError(
             f"model={name!r}, weights={weights!r} could not be loaded ({reason}); give the name of an image model on "
             "the Hugging Face hub, or the path of a folder with its config.json and, for weights='pretrained', its "
@@ -162,23 +174,17 @@ def _check_loaded(model: Any, info: dict[str, Any], failed: str) -> None:
     Raises:
         OptionsError: weights are missing, or there are others of the same parts of the model.
     """
+    from fiftyone_deepcluster.backbones.fitting import misfit, size_problem
+
     missing = sorted(key for key in info["missing_keys"])
     pooler = [key for key in missing if key.startswith("pooler.")]
     parts = {name for name, _ in model.named_children()}
     prefix = f"{model.base_model_prefix}."
     others = sorted(key for key in info["unexpected_keys"] if key.removeprefix(prefix).split(".")[0] in parts)
-    sizes = sorted(
-        f"{key} of {tuple(found)} instead of {tuple(needed)}"
-        for key, found, needed in info["mismatched_keys"]
-    )
-    kinds = (
-        ("missing", missing if pooler != missing else []),
-        ("unexpected", others),
-        ("of another size", sizes),
-    )
-    problems = [f"{kind}: {', '.join(names)}" for kind, names in kinds if names]
-    if problems:
-        raise OptionsError(f"{failed} ({'; '.join(problems)}); give model.state_dict() of this model")
+    sizes = sorted(size_problem(*mismatch) for mismatch in info["mismatched_keys"])
+    needed = missing if pooler != missing else []
+    if needed or others or sizes:
+        raise OptionsError(misfit(failed, needed, others, sizes))
     if pooler:
         model.pooler = None
 

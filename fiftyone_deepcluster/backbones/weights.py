@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import math
 from pathlib import Path
+from pickle import UnpicklingError  # nosec B403
 from typing import Any
 
 import torch
 from torch import nn
 
+from fiftyone_deepcluster.backbones.downloads import check_download, not_downloaded
+from fiftyone_deepcluster.backbones.fitting import load_completely
+from fiftyone_deepcluster.core.arguments import first_line
 from fiftyone_deepcluster.core.disk import is_refused
 from fiftyone_deepcluster.errors import OptionsError
 
@@ -83,10 +87,7 @@ def load_file(
     backbone = {
         key.removeprefix("backbone."): value for key, value in state.items() if key.startswith("backbone.")
     }
-    try:
-        module.load_state_dict(backbone or state)
-    except RuntimeError as error:
-        raise OptionsError(f"weights={weights!r} does not fit the backbone {what!r}: {error}") from error
+    load_completely(module, backbone or state, f"weights={weights!r} does not fit the backbone {what!r}")
     return module
 
 
@@ -127,19 +128,28 @@ def load_torchvision(model: nn.Module, name: str, weights: str | None) -> None:
     known = get_model_weights(name)
     if weights in (*known.__members__, "DEFAULT"):
         entry = known.DEFAULT if weights == "DEFAULT" else known[weights]
-        try:
-            state = entry.get_state_dict(progress=False, check_hash=True)
-        except OSError as error:
-            raise OptionsError(
-                f"weights={weights!r} of {name} could not be downloaded ({error}); "
-                "give the path of a local file instead"
-            ) from error
+        state = _downloaded(entry, f"weights={weights!r} of torchvision's {name}")
     else:
         state = read_state(weights)
+    load_completely(model, state, f"weights={weights!r} does not fit torchvision's {name}")
+
+
+def _downloaded(entry: Any, what: str) -> Any:
+    """State dict of one of torchvision's weights, from torch's cache or the internet; ``what`` names them.
+
+    Raises:
+        OptionsError: it could not be downloaded, or the file in the cache is broken.
+    """
+    cached = check_download(entry.url, what)
     try:
-        model.load_state_dict(state)
-    except RuntimeError as error:
-        raise OptionsError(f"weights={weights!r} does not fit torchvision's {name}: {error}") from error
+        return entry.get_state_dict(progress=False, check_hash=True)
+    except (OSError, RuntimeError, EOFError, UnpicklingError) as error:
+        if cached.exists():  # a download that fails, also by its hash, leaves no file
+            raise OptionsError(
+                f"{what}: the file {str(cached)!r} cannot be read ({first_line(error)}); delete it, so that it is "
+                "downloaded again"
+            ) from error
+        raise OptionsError(not_downloaded(entry.url, what, first_line(error))) from error
 
 
 def initialize(module: nn.Module) -> None:

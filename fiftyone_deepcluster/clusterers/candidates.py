@@ -194,20 +194,23 @@ def given_vectors(vectors: Any) -> torch.Tensor:
     """The argument ``vectors`` as (N, D) float32; a tensor stays on its device.
 
     Raises:
-        InputError: not numbers, or of another shape.
+        InputError: not real numbers, masked ones, or of another shape.
     """
     import torch
 
     try:
+        problem = "" if isinstance(vectors, torch.Tensor) else arguments.number_problem("vectors", vectors)
         given: torch.Tensor = (
             vectors
             if isinstance(vectors, torch.Tensor)
-            else torch.from_numpy(np.array(vectors, dtype=np.float32))
+            else torch.from_numpy(np.array([] if problem else vectors, dtype=np.float32))
         )
     except (TypeError, ValueError, OverflowError):
         raise InputError(
             f"vectors={arguments.short(vectors)} is not numeric; give an array of shape (images, dimensions)"
         ) from None
+    if problem:
+        raise InputError(problem)
     if given.ndim != 2 or 0 in given.shape:
         raise InputError(
             f"vectors has shape {tuple(given.shape)}; give (images, dimensions), both at least 1"

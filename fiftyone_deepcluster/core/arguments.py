@@ -18,6 +18,9 @@ from fiftyone_deepcluster.errors import InputError
 _LONGEST, _LONGEST_TEXT = 60, 120
 """Characters of a value's repr, and of a text, that messages show in full."""
 
+_LONGEST_REASON = 300
+"""Characters of another library's message that messages show in full."""
+
 
 def whole_number(name: str, value: Any, least: int, most: int | None = None) -> int:
     """The value as an int in ``least`` to ``most``, both inclusive; ``most`` of None is no upper bound.
@@ -105,13 +108,15 @@ def path_of(name: str, value: Any) -> Path:
     return Path(value)
 
 
-def names(name: str, value: Any, example: str, *, once: bool = False) -> list[str]:
+def names(name: str, value: Any, example: str, *, once: bool = False, ordered: bool = False) -> list[str]:
     """The value as a list of strings; a single string becomes a list of one.
 
     Raises:
         InputError: not a list of strings, or empty; the message shows ``example``. With ``once`` also a string
-            that is there twice.
+            that is there twice; with ``ordered`` also a set, whose order differs between processes.
     """
+    if ordered and isinstance(value, set | frozenset):
+        raise InputError(f"{name}={short(value)} {NO_ORDER}, such as [{example!r}]")
     found = [value] if isinstance(value, str) else listed(value)
     if not found or not all(isinstance(entry, str) for entry in found):
         raise InputError(
@@ -120,6 +125,10 @@ def names(name: str, value: Any, example: str, *, once: bool = False) -> list[st
     if once and len(set(found)) < len(found):
         raise InputError(f"{name}={short(value)} has a name twice; give every name once")
     return [str(entry) for entry in found]
+
+
+NO_ORDER = "is a set, whose order differs between processes; give a list"
+"""Why a set is refused where the order counts, for messages."""
 
 
 def listed(value: Any) -> list[Any] | None:
@@ -137,6 +146,50 @@ def is_sequence(value: Any) -> bool:
     if isinstance(value, str | bytes | bytearray | Mapping | AnySet | type):
         return False
     return hasattr(value, "__len__") and hasattr(value, "__getitem__") and getattr(value, "ndim", 1) > 0
+
+
+def masked_problem(values: Any) -> str:
+    """What is wrong with an array, or a list of arrays or entries, with masked entries; empty if there are none."""
+    found = values if isinstance(values, list | tuple) else (values,)
+    n = sum(int(np.ma.getmaskarray(each).sum()) for each in found if np.ma.is_masked(each))
+    return f"has {n:,} masked {'entry' if n == 1 else 'entries'}" if n else ""
+
+
+def number_problem(name: str, values: Any) -> str:
+    """Message about an array, or nested lists, that hold no real numbers; empty if they do.
+
+    NumPy would take texts of digits for numbers, drop imaginary parts, and show what a mask hides.
+
+    Raises:
+        TypeError, ValueError, RuntimeError: they are no array at all.
+    """
+    masked = masked_problem(values)
+    if masked:
+        return f"{name} {masked}; fill them ({name}.filled(numpy.nan)), or leave these images out"
+    array = np.asarray(values)
+    texts = array.dtype.kind in "SU" or (
+        array.dtype.kind == "O" and any(isinstance(each, str | bytes) for each in array.flat)
+    )
+    if texts:
+        return f"{name} holds texts (type {array.dtype}); give numbers, such as {name}.astype('float32')"
+    if array.dtype.kind not in "biufO":
+        return f"{name} is of type {array.dtype}; give real numbers, such as float32"
+    return ""
+
+
+def some_of(values: Sequence[str], most: int = 3) -> str:
+    """The first ``most`` texts for a message, and how many more there are; one more is shown, too."""
+    if len(values) <= most + 1:
+        return ", ".join(values)
+    return f"{', '.join(values[:most])} and {len(values) - most:,} more"
+
+
+def first_line(error: BaseException) -> str:
+    """The first line of an exception's text for a message, cut where it is long; its type where it has no text."""
+    text = str(error).strip().partition("\n")[0]
+    if not text:
+        return type(error).__name__
+    return text if len(text) <= _LONGEST_REASON else f"{text[:_LONGEST_REASON]}..."
 
 
 def short(value: object) -> str:

@@ -8,7 +8,10 @@ from typing import Any
 
 from pydantic import BaseModel, ValidationError
 
-from fiftyone_deepcluster.core.arguments import short
+from fiftyone_deepcluster.core.arguments import short, some_of
+
+_MOST_CHOICES = 30
+"""Known names that messages list in full: more than any part has options, fewer than libraries have models."""
 
 _NEEDS = {
     "greater_than_equal": "{ge} or more",
@@ -95,9 +98,11 @@ def _format_bounds(bounds: dict[str, Any]) -> dict[str, Any]:
 
 
 def suggest(name: str, known: Iterable[str]) -> str:
-    """Last part of an error message: the closest known names, or else all of them."""
+    """Last part of an error message: the closest known names, or else the first ``_MOST_CHOICES`` of all."""
     names = sorted(set(known) - {"name"})
     if not names:
         return "there are none"
     near = difflib.get_close_matches(str(name), names, n=2, cutoff=0.6)
-    return f"did you mean {' or '.join(map(repr, near))}?" if near else f"choose one of: {', '.join(names)}"
+    if near:
+        return f"did you mean {' or '.join(map(repr, near))}?"
+    return f"choose one of: {some_of(names, _MOST_CHOICES)}"

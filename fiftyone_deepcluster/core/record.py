@@ -6,6 +6,7 @@ of simple baselines on the same images.
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from enum import Enum
 
 from pydantic import BaseModel, ConfigDict, Field
@@ -24,7 +25,7 @@ class StopReason(str, Enum):
 
     @property
     def message(self) -> str:
-        """The reason as a sentence, with advice where training failed."""
+        """The reason in words; ``RunRecord.outcome`` adds advice where training failed."""
         return _MESSAGES[self]
 
 
@@ -33,15 +34,30 @@ _MESSAGES = {
     StopReason.ROUNDS_DONE: "All rounds are done.",
     StopReason.TASK_FINISHED: "The method is complete: nothing is left to train.",
     StopReason.COLLAPSED: (
-        "Collapsed: nearly all images fell into one cluster. The last valid round was kept. "
-        "Lower learning_rate, or raise n_clusters or pseudo_clusters."
+        "Collapsed: nearly all images fell into one cluster. The last valid round was kept."
     ),
-    StopReason.DIVERGED: (
-        "Diverged: the loss became NaN or infinite. The last valid round was kept. Lower learning_rate."
-    ),
+    StopReason.DIVERGED: ("Diverged: the loss became NaN or infinite. The last valid round was kept."),
     StopReason.CANCELLED: "Cancelled; finished rounds are kept. Resume the run to continue.",
     StopReason.OUT_OF_TIME: "max_minutes reached; finished rounds are kept. Resume the run to continue.",
 }
+
+
+_RATES = ("learning_rate", "head_learning_rate")
+_NUMBERS = ("n_clusters", "pseudo_clusters")
+"""Options with which training is less likely to fail: rates to lower, numbers to raise."""
+
+
+def _advice(reason: StopReason, options: Collection[str]) -> str:
+    """What to change after training failed, of the options that the method has; empty after other ends."""
+    rates = [name for name in _RATES if name in options]
+    numbers = [name for name in _NUMBERS if name in options and reason is StopReason.COLLAPSED]
+    steps = [
+        f"{verb} {' or '.join(names)}" for verb, names in (("lower", rates), ("raise", numbers)) if names
+    ]
+    if reason not in (StopReason.COLLAPSED, StopReason.DIVERGED) or not steps:
+        return ""
+    text = ", or ".join(steps)
+    return f" {text[0].upper()}{text[1:]}."
 
 
 class AgreementScores(BaseModel):
@@ -171,8 +187,10 @@ class RunRecord(BaseModel):
 
     @property
     def outcome(self) -> str:
-        """Why the run ended, as a sentence; empty while it is running."""
+        """Why the run ended, in words, and what to change where training failed; empty while it is running."""
         untrained = all(entry.loss is None for entry in self.rounds)
         if self.stop_reason is StopReason.TASK_FINISHED and untrained:
             return "This method clusters once and trains nothing."
-        return "" if self.stop_reason is None else self.stop_reason.message
+        if self.stop_reason is None:
+            return ""
+        return self.stop_reason.message + _advice(self.stop_reason, self.resolved)

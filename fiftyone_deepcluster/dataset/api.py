@@ -22,7 +22,7 @@ from fiftyone_deepcluster.dataset.io.inputs import read_inputs
 from fiftyone_deepcluster.dataset.io.lost_fields import declare_lost
 from fiftyone_deepcluster.dataset.io.read_fields import without_cluster
 from fiftyone_deepcluster.dataset.io.read_images import collect_images, media_field_of, root_dataset
-from fiftyone_deepcluster.dataset.io.vectors import check_given, model_name
+from fiftyone_deepcluster.dataset.io.vectors import check_given, field_names, model_name
 from fiftyone_deepcluster.dataset.io.write import Columns, write
 from fiftyone_deepcluster.dataset.review.assigned import join_edits
 from fiftyone_deepcluster.dataset.review.clusters import check_stored, names_by_number
@@ -30,6 +30,7 @@ from fiftyone_deepcluster.dataset.runs import intents, lock, run_files, storage
 from fiftyone_deepcluster.dataset.runs.checked_call import CheckedCall
 from fiftyone_deepcluster.dataset.runs.completeness import check_kept, count_clustered
 from fiftyone_deepcluster.dataset.runs.database import DatabaseWatch, database_needed
+from fiftyone_deepcluster.dataset.runs.given_weights import check_weights
 from fiftyone_deepcluster.dataset.runs.references import RunNames
 from fiftyone_deepcluster.dataset.runs.resume_job import prepare_resume
 from fiftyone_deepcluster.dataset.runs.run import load_run
@@ -111,7 +112,8 @@ def cluster(
     arguments.yes_or_no(
         overwrite=overwrite, half_precision=half_precision, progress=progress, compute_brain=compute_brain
     )
-    check_given(chosen, embeddings_field, model)
+    vectors_field = field_names(embeddings_field)
+    check_given(chosen, vectors_field, model)
     source = collect_images(samples, patches_field, media_field)
     intents.complete_unfinished(source.dataset)
     if not overwrite and key in storage.keys(source.dataset):
@@ -120,7 +122,7 @@ def cluster(
     settings: dict[str, object] = {
         "truth_field": truth_field,
         "media_field": media_field,
-        "embeddings_field": embeddings_field,
+        "embeddings_field": vectors_field,
         "model": model_name(model),
         "half_precision": half_precision,
     }
@@ -298,6 +300,7 @@ def _predict(source: SampleSource, run: Run, observer: Observer | None) -> FitRe
     from fiftyone_deepcluster.api.predict import predict
     from fiftyone_deepcluster.core.history import RoundHistory
 
+    check_weights(run.key, run.options)
     found = predict(run_files.run_dir(run.dataset, run.key), source.images, observer=observer)
     n, failed = len(source), len(found.errors)
     return FitResult(

@@ -14,6 +14,7 @@ from fiftyone_deepcluster.dataset.review.clusters import check_there
 from fiftyone_deepcluster.dataset.runs import storage
 from fiftyone_deepcluster.dataset.runs.checked_call import CheckedCall
 from fiftyone_deepcluster.dataset.runs.database import database_needed
+from fiftyone_deepcluster.dataset.runs.given_weights import check_weights
 from fiftyone_deepcluster.dataset.runs.references import RunNames
 from fiftyone_deepcluster.dataset.runs.refine_job import REFINES, REVIEWED_WEIGHT, network_of, read_decided
 from fiftyone_deepcluster.dataset.runs.run import free_key, load_run
@@ -69,7 +70,7 @@ def refine(
         RunNotFoundError: no finished run ``key``.
         InputError: nothing of the run was reviewed, or it has fewer than two clusters.
         OptionsError: the method or its clusterer cannot keep labels, or an option that follows from the review.
-        RunError: the network of the run is not on this machine.
+        RunError: the network of the run is not on this machine, or a file that it is built from is gone.
         RunExistsError: ``new_key`` is taken.
         RunLockedError: another process works on one of the keys.
         DatabaseAwayError: FiftyOne's database was stopped, or cannot be reached.
@@ -89,6 +90,8 @@ def refine(
     settings = _settings(run) | {
         REVIEWED_WEIGHT: arguments.positive(REVIEWED_WEIGHT, reviewed_weight, MOST_WEIGHT)
     }
+    if not changes.keys() & {"weights", "backbone"}:
+        check_weights(key, resolved)
     if resolved.trains:
         network_of(dataset, settings)
     source, decided = read_decided(run, by_number=not resolved.trains)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, TypeAlias, Union
 
 import numpy as np
 
-from fiftyone_deepcluster.core.arguments import is_sequence, short
+from fiftyone_deepcluster.core.arguments import is_sequence, masked_problem, short
 from fiftyone_deepcluster.errors import ImagesError
 
 if TYPE_CHECKING:
@@ -77,7 +77,7 @@ def check_array(images: NDArray[np.uint8]) -> NDArray[np.uint8]:
     """An array of images as a view (N, H, W, C).
 
     Raises:
-        ImagesError: the array is empty, not uint8, or not of shape (N, H, W) or (N, H, W, 1 or 3).
+        ImagesError: the array is empty, not uint8, has masked entries, or not of shape (N, H, W) or (N, H, W, 1 or 3).
     """
     shape = images.shape
     if images.dtype != np.uint8:
@@ -85,6 +85,9 @@ def check_array(images: NDArray[np.uint8]) -> NDArray[np.uint8]:
             f"images is an array of {images.dtype}; give uint8 values in 0..255 "
             "(for floats in 0..1: (images * 255).astype('uint8'))"
         )
+    masked = masked_problem(images)
+    if masked:
+        raise ImagesError(f"images {masked}; fill them, such as images.filled(0)")
     if images.ndim not in (3, 4) or (images.ndim == 4 and shape[3] not in (1, 3)):
         raise ImagesError(f"images has shape {shape}; give (N, H, W), (N, H, W, 1) or (N, H, W, 3)")
     if images.size == 0:

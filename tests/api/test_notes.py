@@ -1,5 +1,7 @@
 """Notes and warnings of a run's record."""
 
+import re
+
 import numpy as np
 import pytest
 from PIL import Image
@@ -7,9 +9,11 @@ from sklearn.datasets import load_digits
 
 import fiftyone_deepcluster as fdc
 from fiftyone_deepcluster.api import notes
+from fiftyone_deepcluster.core.record import RunRecord, StopReason
 from fiftyone_deepcluster.core.types import Known
 from fiftyone_deepcluster.errors import CheckpointError
 from fiftyone_deepcluster.images.inspect import ImageFacts
+from fiftyone_deepcluster.methods.base import METHODS
 
 LDPO = {"n_clusters": 4, "rounds": 1, "min_steps": 4, "image_size": 16, "baselines": False}
 
@@ -61,9 +65,41 @@ def test_much_noise_gives_a_note(digits):
     assert record.n_clusters == 0
     assert any("all images are noise and in no cluster; lower the clusterer's min_cluster_size" in note
                for note in record.notes)  # fmt: skip
-    clear = notes.in_no_cluster(np.array([-1, 0, 0]))
+    clear = notes.in_no_cluster(np.array([-1, 0, 0]), {})
     assert clear == []
-    assert notes.in_no_cluster(np.array([-1, -1, 0]))[0].startswith("2 of 3 images are noise")
+    half = np.array([-1, -1, 0])
+    assert notes.in_no_cluster(half, {}) == ["2 of 3 images are noise and in no cluster"]
+    frozen = fdc.Frozen(clusterer="hdbscan").model_dump(mode="json")
+    assert notes.in_no_cluster(half, frozen)[0].endswith(
+        "cluster; lower the clusterer's min_cluster_size, or use reducer='umap', or use a clusterer that assigns every "
+        "image, such as 'kmeans'"
+    )
+    reduced = fdc.Frozen(clusterer="kmeans", reducer="umap").model_dump(mode="json")
+    assert notes.in_no_cluster(half, reduced)[0].endswith(
+        "in no cluster; use a clusterer that assigns every image, such as 'kmeans'"
+    )
+
+
+@pytest.mark.parametrize("reason", [StopReason.COLLAPSED, StopReason.DIVERGED])
+def test_after_failed_training_the_advice_has_options_of_the_method_only(reason):
+    for name in METHODS.names():
+        options = METHODS.get(name)().model_dump(mode="json")
+        record = RunRecord(method=name, resolved=options, stop_reason=reason)
+        advised = [word for word in re.findall(r"\w+", record.outcome) if "_" in word]
+        assert set(advised) <= options.keys(), record.outcome
+        assert ("learning_rate" in advised) == ("learning_rate" in options)
+        assert ("pseudo_clusters" in advised) == (
+            "pseudo_clusters" in options and reason is StopReason.COLLAPSED
+        )
+    ends = {
+        "lower learning_rate or head_learning_rate, or raise n_clusters.",
+        "lower learning_rate or head_learning_rate.",
+    }
+    own = RunRecord(
+        method="self-training", resolved=fdc.SelfTraining().model_dump(mode="json"), stop_reason=reason
+    )
+    assert own.outcome.partition("kept. ")[2].lower() in ends
+    assert reason.message.endswith("was kept.")
 
 
 def test_fewer_clusters_because_of_few_images_give_a_note():

@@ -116,6 +116,71 @@ def test_weights_from_a_local_file_and_clear_errors(tmp_path):
 
 
 @pytest.mark.usefixtures("seeded")
+@pytest.mark.parametrize(
+    ("name", "size", "problem"),
+    [
+        (
+            "resnet18",
+            64,
+            r"\(missing: conv1\.weight, bn1\.weight, bn1\.bias and 99 more; unexpected: features",
+        ),
+        (
+            "alexnet",
+            224,
+            r"\(missing: layers\.0\.weight, .* and 31 more; unexpected: features\.0\.0\.weight, ",
+        ),
+        ("small", 28, r"\(missing: layers\.0\.weight, .* and 27 more; unexpected: features\.0\.0\.weight, "),
+        ("slim-vgg", 64, r"\(missing: .* more; unexpected: features\.0\.0\.weight, "),
+    ],
+)
+def test_the_message_about_weights_of_another_model_is_short(tmp_path, name, size, problem):
+    from torchvision.models import mobilenet_v2
+
+    path = tmp_path / "other.pth"
+    torch.save(mobilenet_v2(weights=None).state_dict(), path)
+    with pytest.raises(OptionsError, match=rf"does not fit .*{problem}") as caught:
+        BACKBONES.parse(name).build(3, size, str(path))
+    message = str(caught.value)
+    assert len(message) < 400 + len(str(path))
+    assert "\n" not in message
+    assert message.endswith("or set the backbone to the model of the file")
+
+
+@pytest.mark.usefixtures("seeded")
+def test_weights_of_other_sizes_are_named_with_both_sizes(tmp_path):
+    from torchvision.models import resnet18
+
+    path = tmp_path / "other.pth"
+    torch.save(resnet18(num_classes=10).state_dict(), path)
+    with pytest.raises(
+        OptionsError,
+        match=r"resnet18 \(of another size: fc\.weight of \(10, 512\) instead of \(1000, 512\), fc\.bias of \(10,\)",
+    ):
+        BACKBONES.parse("resnet18").build(3, 64, str(path))
+
+
+@pytest.mark.usefixtures("seeded")
+def test_weights_without_the_counters_of_batch_norm_are_complete(tmp_path):
+    """As files of torch before 0.4.1, and of libraries that leave them out."""
+    made = BACKBONES.parse("small").build(1, 28, None)
+    path = tmp_path / "small.pt"
+    state = {name: value for name, value in made.state_dict().items() if "num_batches" not in name}
+    torch.save(state, path)
+    BACKBONES.parse("small").build(1, 28, str(path))
+    del state["full.weight"]
+    torch.save(state, path)
+    with pytest.raises(OptionsError, match=r"\(missing: full\.weight\); give"):
+        BACKBONES.parse("small").build(1, 28, str(path))
+
+
+@pytest.mark.usefixtures("seeded")
+def test_of_many_models_the_message_names_the_first():
+    with pytest.raises(OptionsError, match=r"choose one of: alexnet, convnext_base, .* more$") as caught:
+        BACKBONES.parse({"name": "torchvision", "model": "zzzz"}).build(3, 32, None)
+    assert len(str(caught.value)) < 700
+
+
+@pytest.mark.usefixtures("seeded")
 @pytest.mark.parametrize("model", ["fasterrcnn_resnet50_fpn", "deeplabv3_resnet50", "r3d_18", "raft_small"])
 def test_models_that_classify_no_images_are_refused_before_they_are_built(model):
     with pytest.raises(OptionsError, match=f"model='{model}' is not an image classifier"):

@@ -155,10 +155,13 @@ def test_images_of_no_model_and_wrong_weights_are_refused(tiny_folder, dinov2, t
 
 def test_a_hub_that_cannot_be_reached_is_an_error_that_says_so(monkeypatch):
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
-    with pytest.raises(OptionsError, match=r"facebook/no-such-model.* could not be loaded"):
+    with pytest.raises(
+        OptionsError, match=r"facebook/no-such-model.* could not be downloaded .*offline mode"
+    ):
         named("facebook/no-such-model", "transformers").build(3, 32, "pretrained")
     with pytest.raises(
-        OptionsError, match=r"the weights of model='vit_tiny_patch16_224' could not be loaded"
+        OptionsError,
+        match=r"weights of timm's model='vit_tiny_patch16_224' could not be downloaded .*offline",
     ):
         named("vit_tiny_patch16_224").build(3, 224, "pretrained")
 
@@ -182,6 +185,18 @@ def test_a_file_must_have_all_weights_and_no_others(library, dinov2, tmp_path):
     torch.save({"network": {f"backbone.model.{key}": value for key, value in state.items()}}, path)
     loaded = backbone.build(3, 32, str(path)).model.state_dict()
     assert all(torch.equal(value, loaded[key]) for key, value in state.items()), "one of our checkpoints"
+
+
+@pytest.mark.parametrize("library", ["timm", "transformers"])
+def test_the_message_about_weights_of_another_model_is_short(library, dinov2, tmp_path):
+    backbone = named("resnet18") if library == "timm" else named(dinov2, library)
+    path = tmp_path / "other.pth"
+    torch.save({"network": named("vit_tiny_patch16_224").build(3, 32, None).model.state_dict()}, path)
+    with pytest.raises(OptionsError, match=r"does not fit .*\(missing: .*, .*, .* and \d+ more") as caught:
+        backbone.build(3, 32, str(path))
+    message = str(caught.value)
+    assert len(message) < 400 + len(str(path)) + len(dinov2)
+    assert message.endswith("or set the backbone to the model of the file")
 
 
 def test_a_model_that_states_no_mean_needs_an_input_norm(dinov2, tmp_path):

@@ -39,6 +39,10 @@ def test_valid_values_are_returned_as_plain_types():
         (lambda: arguments.names("layers", [], "conv1"), r"^layers=\[\] is not a list of names; .*\['conv1'\]$"),
         (lambda: arguments.names("layers", [1], "conv1"), r"^layers=\[1\] is not a list of names"),
         (lambda: arguments.names("layers", 5, "conv1"), r"^layers=5 is not a list of names"),
+        (
+            lambda: arguments.names("fields", {"a"}, "e", ordered=True),
+            r"^fields=\{'a'\} is a set, whose order differs between processes; give a list, such as \['e'\]$",
+        ),
     ],
 )  # fmt: skip
 def test_invalid_values_are_refused_with_the_value_and_the_need(call, message):

@@ -85,6 +85,17 @@ def test_every_kind_of_bound_has_its_message(values, says):
     assert str(caught.value) == says
 
 
+@pytest.mark.parametrize("way", [lambda v: Sample(need=1, widths=v), lambda v: Sample(need=1, title=v)])
+def test_a_set_is_no_list(way):
+    """Pydantic takes it for a list, in an order that differs between processes."""
+    assert Sample(need=1, widths=[3, 1]).widths == (3, 1)
+    for given in ({3, 1}, frozenset([1])):
+        with pytest.raises(
+            OptionsError, match=r"(widths|title)=.* is a set, whose order differs .*; give a list$"
+        ):
+            way(given)
+
+
 def test_a_missing_option_is_named_with_its_description():
     with pytest.raises(OptionsError, match=r"^sample needs the option 'need': How many there are\.$"):
         Sample()

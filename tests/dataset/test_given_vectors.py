@@ -29,6 +29,38 @@ def test_existing_embeddings(make_digits):
     assert run.settings["embeddings_field"] == "emb"
 
 
+@pytest.fixture
+def two_fields(make_digits):
+    """40 digits with vectors in the fields ``one`` and ``two``."""
+    dataset = make_digits(40)
+    for field in ("one", "two"):
+        dataset.set_values(field, list(np.random.default_rng(0).random((40, 6)).astype(np.float32)))
+    return dataset
+
+
+@pytest.mark.parametrize(
+    "given", [("one", "two"), np.array(["one", "two"]), {"one": 1, "two": 2}.keys(), iter(["one", "two"])]
+)
+def test_names_of_several_fields_are_stored_as_a_list(two_fields, given):
+    run = fdc.cluster(two_fields, key="dc", embeddings_field=given, **FROZEN)
+    assert run.settings["embeddings_field"] == ["one", "two"]
+    assert fdc.load_run(two_fields, "dc").settings["embeddings_field"] == ["one", "two"]
+
+
+def test_a_set_of_fields_is_refused(two_fields):
+    given = {"one", "two"}
+    for call in (
+        lambda: fdc.cluster(two_fields, key="dc", embeddings_field=given, **FROZEN),
+        lambda: fdc.recommend_number(two_fields, embeddings_field=given),
+        lambda: fdc.audit_labels(two_fields, "ground_truth", embeddings_field=given),
+    ):
+        with pytest.raises(
+            InputError, match=r"embeddings_field={.*} is a set, whose order differs .*give a list"
+        ):
+            call()
+    assert fdc.list_runs(two_fields) == []
+
+
 def test_the_choice_among_clusterings_is_kept_and_shown(make_digits):
     dataset = make_digits(60)
     dataset.set_values("emb", list(load_digits().data[:60].astype(np.float32)))

@@ -45,6 +45,17 @@ def test_errors_before_any_work(make_digits, change, error, message):
     [
         ({"truth_field": 5}, "truth_field=5 is not a name; give a string, such as 'ground_truth'"),
         ({"embeddings_field": 7}, "embeddings_field=7 is not a list of names"),
+        (
+            {"embeddings_field": {"a", "b"}},
+            "embeddings_field={.*} is a set, whose order differs .* give a list",
+        ),
+        (
+            {"embeddings_field": frozenset("a")},
+            r"embeddings_field=frozenset.* is a set.* such as \['embedding'\]",
+        ),
+        ({"embeddings_field": {"a": 1}}, "embeddings_field={'a': 1} is not a list of names"),
+        ({"embeddings_field": ("a", "a")}, r"embeddings_field=\('a', 'a'\) has a name twice"),
+        ({"embeddings_field": b"a"}, "embeddings_field=b'a' is not a list of names"),
         ({"media_field": 7}, "media_field=7 is not a name"),
         ({"overwrite": "no"}, "overwrite='no' is neither True nor False"),
         ({"compute_brain": "maybe"}, "compute_brain='maybe' is neither True nor False"),

@@ -123,6 +123,11 @@ def _check_vectors(
         raise InputError(f"vectors is {what}; give an array (images, dimensions), both 1 or more")
     if not np.issubdtype(vectors.dtype, np.floating):
         raise InputError(f"vectors is of type {vectors.dtype}; give floating-point numbers")
+    masked = arguments.masked_problem(vectors)
+    if masked:
+        raise InputError(
+            f"vectors {masked}; fill them (vectors.filled(numpy.nan)), or leave these images out"
+        )
     sides: dict[str, Any] = {
         "labels": labels,
         "groups": known.groups,
@@ -133,6 +138,9 @@ def _check_vectors(
     for name, side in sides.items():
         if side is not None and len(side) != len(vectors):
             raise InputError(f"{name} has {len(side):,} entries for {len(vectors):,} vectors; give one each")
+        masked = arguments.masked_problem(side)
+        if masked:
+            raise InputError(f"{name} {masked}; give None where a value is unknown, and False for a boolean")
 
 
 def _graph(features: FeatureRows, earlier: NeighborGraph | None, observer: Observer) -> NeighborGraph:

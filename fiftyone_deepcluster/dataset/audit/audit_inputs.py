@@ -142,7 +142,7 @@ def field_list(embeddings_field: str | Sequence[str] | None) -> list[str] | None
     """Names of the fields with vectors, or None."""
     if embeddings_field is None:
         return None
-    return arguments.names("embeddings_field", embeddings_field, "embedding")
+    return arguments.names("embeddings_field", embeddings_field, "embedding", ordered=True)
 
 
 def _vectors(

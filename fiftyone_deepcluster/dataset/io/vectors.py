@@ -55,6 +55,17 @@ def check_given(options: Options, embeddings_field: str | Sequence[str] | None, 
         )
 
 
+def field_names(embeddings_field: Any) -> str | list[str] | None:
+    """The argument ``embeddings_field``: the name of a field as it is, several as a list, which JSON can hold.
+
+    Raises:
+        InputError: neither, a name that is there twice, or a set.
+    """
+    if embeddings_field is None or isinstance(embeddings_field, str):
+        return embeddings_field
+    return arguments.names("embeddings_field", embeddings_field, "embedding", once=True, ordered=True)
+
+
 def stored_vectors(
     source: SampleSource, field: str | Sequence[str]
 ) -> tuple[NDArray[np.float32], dict[int, str]]:
@@ -69,7 +80,7 @@ def stored_vectors(
         several vectors for each image.
     """
     if not isinstance(field, str):
-        names = arguments.names("embeddings_field", field, "embedding", once=True)
+        names = arguments.names("embeddings_field", field, "embedding", once=True, ordered=True)
         found = [stored_vectors(source, name) for name in names]
         return joined([vectors for vectors, _ in found], names), {
             row: reason for _, missing in reversed(found) for row, reason in missing.items()
@@ -109,7 +120,7 @@ def missing_vectors(
         ImagesError: see ``collect_images``.
         InputError: see ``stored_vectors`` and ``check_single``.
     """
-    names = arguments.names("embeddings_field", field, "embedding", once=True)
+    names = arguments.names("embeddings_field", field, "embedding", once=True, ordered=True)
     known, missing, left = samples, Counter[str](), samples.count()
     for name in names:
         if samples.has_field(name):

@@ -213,8 +213,9 @@ def _of_fields(
     import numpy as np
 
     source = collect_images(samples)
+    names = arguments.names("embeddings_field", fields, "embedding", ordered=True)
+    fields = fields if isinstance(fields, str) else names  # a generator can be read once
     vectors, _ = stored_vectors(source, fields)
-    names = arguments.names("embeddings_field", fields, "embedding")
     shown = arguments.short(fields if isinstance(fields, str) else names)
     check_single(vectors, fields)
     check_varied(vectors, f"embeddings_field={shown}")

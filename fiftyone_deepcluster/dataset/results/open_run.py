@@ -16,6 +16,7 @@ from fiftyone_deepcluster.dataset.io.read_images import collect_images, flat, me
 from fiftyone_deepcluster.dataset.review.clusters import check_there
 from fiftyone_deepcluster.dataset.review.edit_lock import hold
 from fiftyone_deepcluster.dataset.runs import run_files, storage
+from fiftyone_deepcluster.dataset.runs.given_weights import check_weights
 from fiftyone_deepcluster.dataset.runs.references import names_kept
 from fiftyone_deepcluster.errors import InputError, RunError, RunLockedError
 
@@ -101,7 +102,8 @@ def open_run(run: Run, source: SampleSource, observer: Observer | None) -> Itera
     """Open the run's network and the decoded images of ``source``.
 
     Raises:
-        RunError: the run has no network on this machine; the message says why.
+        RunError: the run has no network on this machine, or files that it is built from are gone; the message says
+            which.
     """
     from fiftyone_deepcluster.api.trained_run import reopen
 
@@ -118,6 +120,7 @@ def open_run(run: Run, source: SampleSource, observer: Observer | None) -> Itera
             f"the network of run {run.key!r} is not in {folder}: the run was made on another machine, assigned from "
             "another dataset (use the run there), or its files were deleted; cluster again with overwrite=True"
         )
+    check_weights(run.key, run.options)
     job = run_files.readable_job(folder)
     if job is not None and job.header.uid != run.uid:
         raise RunError(

@@ -14,6 +14,7 @@ from fiftyone_deepcluster.dataset.io.vectors import check_given
 from fiftyone_deepcluster.dataset.review.edit_log import EditLog
 from fiftyone_deepcluster.dataset.runs import run_files, storage
 from fiftyone_deepcluster.dataset.runs.checked_call import CheckedCall
+from fiftyone_deepcluster.dataset.runs.given_weights import check_weights
 from fiftyone_deepcluster.dataset.runs.interrupted import find_interrupted
 from fiftyone_deepcluster.dataset.runs.references import RunNames
 from fiftyone_deepcluster.dataset.runs.run import list_runs
@@ -40,6 +41,7 @@ def prepare_resume(
     settings = noted.header.settings
     check_unedited(dataset, key, noted)
     options = _changed(key, noted.header, changes)
+    check_weights(key, options)
     if settings["model"] is not None and not (folder / run_files.MODEL_VECTORS).exists():
         check_given(options, None, settings["model"])
     source = select_images(dataset, noted)

@@ -134,7 +134,7 @@ def _warnings(run: Run) -> list[str]:
 
     found = list(run.record.notes)
     if run.stop_reason in (StopReason.COLLAPSED, StopReason.DIVERGED):
-        found.insert(0, run.stop_reason.message)
+        found.insert(0, run.record.outcome)
     if run.record.n_failed:
         found.insert(
             0,

@@ -1,0 +1,174 @@
+"""Whether weights can be downloaded: a host that does not answer is noticed within seconds.
+
+Weights in the cache are used then. The libraries retry for up to a minute, or wait without a limit.
+"""
+
+from __future__ import annotations
+
+import threading
+import urllib.request
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from urllib.parse import urlparse
+
+from fiftyone_deepcluster.core.arguments import first_line
+from fiftyone_deepcluster.errors import OptionsError
+
+ANSWER_SECONDS = 5.0
+"""Seconds that a host has to answer a request of a few bytes, before its files are said to be out of reach."""
+
+
+def problem_of(ask: Callable[[], object], seconds: float = ANSWER_SECONDS) -> str:
+    """Why ``ask`` failed; empty if it returned within ``seconds``.
+
+    It runs in a thread of its own, since resolving a host name has no time limit.
+    """
+    found: list[str] = []
+
+    def run() -> None:
+        try:
+            ask()
+        except Exception as error:  # whatever the library of the connection raises
+            found.append(first_line(error))
+        else:
+            found.append("")
+
+    thread = threading.Thread(target=run, name="deepcluster-host", daemon=True)
+    thread.start()
+    thread.join(seconds)
+    return found[0] if found else f"no answer within {seconds:g} seconds"
+
+
+def hub_url() -> str:
+    """Address of the Hugging Face hub, or of the mirror that ``HF_ENDPOINT`` names."""
+    from huggingface_hub import constants
+
+    return str(constants.ENDPOINT)
+
+
+def hub_problem() -> str:
+    """Why the Hugging Face hub cannot be reached; empty if it can. Any answer counts, also one of a proxy."""
+    from huggingface_hub import get_session
+
+    return problem_of(lambda: get_session().head(hub_url(), timeout=ANSWER_SECONDS))
+
+
+class _Offline:
+    """The hub's offline mode, which is shared by all threads of the process."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._holders = 0
+        self._found = False
+
+    def enter(self) -> None:
+        """Use cached files only; the first holder saves the setting."""
+        from huggingface_hub import constants
+
+        with self._lock:
+            if not self._holders:
+                self._found = constants.HF_HUB_OFFLINE
+            self._holders += 1
+            constants.HF_HUB_OFFLINE = True
+
+    def leave(self) -> None:
+        """Undo one ``enter``; the last holder restores the setting."""
+        from huggingface_hub import constants
+
+        with self._lock:
+            self._holders -= 1
+            if not self._holders:
+                constants.HF_HUB_OFFLINE = self._found
+
+
+_OFFLINE = _Offline()
+
+
+@contextmanager
+def hub_files(what: str, repository: str, way: str) -> Iterator[None]:
+    """Load files of the Hugging Face hub within the context; only cached ones where the hub cannot be reached.
+
+    Args:
+        what: what is loaded, for messages, such as "the weights of model='facebook/dinov2-small'".
+        repository: name on the hub, which its folder in the cache has, too.
+        way: how to do without the hub, for messages.
+
+    Raises:
+        OptionsError: the hub cannot be reached, and the cache lacks a file.
+    """
+    reason = hub_problem()
+    if not reason:
+        yield
+        return
+    _OFFLINE.enter()
+    try:
+        yield
+    except Exception as error:
+        if not _is_missing(error):
+            raise
+        from huggingface_hub import constants
+
+        folder = f"models--{repository.replace('/', '--')}"
+        raise OptionsError(
+            f"{what} could not be downloaded from {hub_url()}/{repository} ({reason}); download its files elsewhere "
+            f"and {way}, or copy {folder!r} of another computer's cache into the folder {constants.HF_HUB_CACHE!r}"
+        ) from error
+    finally:
+        _OFFLINE.leave()
+
+
+def _is_missing(error: BaseException | None) -> bool:
+    """Whether the exception, or one that caused it, is of a file that is not in the hub's cache."""
+    from huggingface_hub.errors import LocalEntryNotFoundError, OfflineModeIsEnabled
+
+    while error is not None:
+        if isinstance(error, LocalEntryNotFoundError | OfflineModeIsEnabled):
+            return True
+        error = error.__cause__ or error.__context__
+    return False
+
+
+def check_download(url: str, what: str) -> Path:
+    """Check that torch's cache has the file of ``url``, or that its host can be reached; return its path in the cache.
+
+    Args:
+        url: address of the file; its last part is the name in the cache.
+        what: what is downloaded, for messages.
+
+    Raises:
+        OptionsError: neither.
+    """
+    cached = torch_cache() / Path(urlparse(url).path).name
+    if cached.exists():
+        return cached
+    request = urllib.request.Request(url, method="HEAD")  # noqa: S310 - the libraries' own addresses
+    reason = problem_of(lambda: _answer(request))
+    if reason:
+        raise OptionsError(not_downloaded(url, what, reason))
+    return cached
+
+
+def _answer(request: urllib.request.Request) -> None:
+    """Return where the host answers, whatever it says."""
+    from urllib.error import HTTPError
+
+    try:
+        urllib.request.urlopen(request, timeout=ANSWER_SECONDS).close()  # noqa: S310  # nosec B310
+    except HTTPError:
+        return
+
+
+def torch_cache() -> Path:
+    """Folder of the files that torch and torchvision download."""
+    from torch import hub
+
+    return Path(hub.get_dir()) / "checkpoints"
+
+
+def not_downloaded(url: str, what: str, reason: str) -> str:
+    """Message about a file that could not be downloaded, with the ways out."""
+    return (
+        f"{what} could not be downloaded from {url} ({reason}); download this file elsewhere and give its path as "
+        f"weights, or put it into the folder {str(torch_cache())!r}"
+    )
