@@ -115,7 +115,7 @@ def main(**options: int) -> None:
     print()
     print(clusters_table(dataset.values("dc.label"), dataset.values("ground_truth.label")))
     print()
-    print(f"Stopped: {run.stop_reason.message}")
+    print(f"Stopped: {run.record.outcome}")
     print(f"Beside simple methods: {run.record.verdict}")
     OUTPUT.mkdir(exist_ok=True)
     draw_clusters(run, OUTPUT / "clusters.png")

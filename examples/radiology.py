@@ -134,7 +134,7 @@ def main(**options: int) -> None:
     OUTPUT.mkdir(exist_ok=True)
     draw_clusters(run, words, OUTPUT / "radiology-clusters.png")
     draw_tree(nodes, OUTPUT / "radiology-tree.png")
-    print(f"\nStopped: {run.stop_reason.message}")
+    print(f"\nStopped: {run.record.outcome}")
     print(f"Beside simple methods: {run.record.verdict}")
     print(f"\nPictures: {OUTPUT / 'radiology-clusters.png'}, {OUTPUT / 'radiology-tree.png'}")
     print(f"In the App: fiftyone-deepcluster open {DATASET}")

@@ -91,7 +91,7 @@ def test_without_internet_the_error_comes_at_once_and_names_the_ways_out(built_w
     )
     cached = re.escape(str(tmp_path / "torch" / "hub" / "checkpoints"))
     expected = (
-        rf"weights='IMAGENET1K_V1' of torchvision's resnet18 .*resnet18-f37072fd\.pth .*its path as weights, .*'{cached}'",
+        rf"weights='IMAGENET1K_V1' of torchvision's .*resnet18-f37072fd\.pth .*its path as weights, .*'{cached}'",
         rf"weights of timm's model='resnet18' .*as weights, or copy 'models--timm--resnet18\.a1_in1k' .*'{hub}'",
         r"weights of timm's model='vit_huge_patch14_gap_224\.in1k_ijepa' .*IN1K-vit\.h\.14-300e\.pth\.tar .*as weights",
         r"configuration of timm's model='hf-hub:timm/resnet18\.a1_in1k' .*give 'local-dir:' and the path",
