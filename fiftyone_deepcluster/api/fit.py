@@ -17,6 +17,7 @@ from fiftyone_deepcluster.api.fit_arguments import (
     KnownNumbers,
     as_features,
     check_early,
+    check_varied,
     known_numbers,
     numbers_of,
 )
@@ -206,6 +207,7 @@ def _fit_features(
             f"features has {len(features)} rows for {len(images)} images; give one row per image, NaN where unknown"
         )
     store = NoPixels(features)
+    check_varied(features, "features")
     if not len(store.kept):
         raise ImagesError(f"none of the {len(features)} rows of features is finite; compute embeddings first")
     classes = None if truth is None else numbers_of(truth, store, "truth")
@@ -338,9 +340,10 @@ def _record(job: _Job, corpus: Corpus, run_state: RunState) -> RunRecord:
 
 def _notes(job: _Job, run_state: RunState) -> list[str]:
     """Notes for the run record."""
-    messages = [*job.remarks, *notes.unread(job.store)]
+    messages, options = [*job.remarks, *notes.unread(job.store)], job.resolved.model_dump(mode="json")
     if run_state.assignment is not None:
-        messages += notes.in_no_cluster(run_state.assignment.labels, job.resolved.model_dump(mode="json"))
+        messages += notes.in_no_cluster(run_state.assignment.labels, options)
+        messages += notes.in_one_cluster(run_state.assignment.labels, job.resolved.n_clusters)
     groups, initial, fixed = job.known.groups, job.known.initial, job.known.fixed
     if groups is not None and job.resolved.held_out_share > 0:
         messages += notes.not_held_out(groups, run_state.rounds)
@@ -349,7 +352,8 @@ def _notes(job: _Job, run_state: RunState) -> list[str]:
     messages += notes.without_vectors(job.known.other_vectors)
     for note in (notes.initial_training, notes.votes, notes.choice, notes.first_kept):
         messages += note(run_state.rounds)
-    return [*messages, *run_state.notes, *notes.not_settled(run_state.rounds, run_state.stop_reason)]
+    settled = notes.not_settled(run_state.rounds, run_state.stop_reason, options)
+    return [*messages, *run_state.notes, *settled]
 
 
 def _save_model(job: _Job, corpus: Corpus, parts: Parts, run_state: RunState) -> None:

@@ -95,8 +95,9 @@ def check_range(vectors: NDArray[np.float32], what: str) -> None:
 
 
 def check_varied(vectors: NDArray[np.float32], what: str) -> None:
-    """Raise OptionsError, beginning with ``what`` they are, if all finite vectors (N, D) are the same."""
-    known = vectors[np.isfinite(vectors).all(axis=1)]
+    """Raise OptionsError, beginning with ``what`` they are, if all finite vectors (N, D) or (N, V, D) are the same."""
+    rows = vectors.reshape(len(vectors), -1)
+    known = rows[np.isfinite(rows).all(axis=1)]
     if len(known) > 1 and (known == known[0]).all():
         raise OptionsError(
             f"{what} has the same vector for all images, which tells nothing about them; compute the vectors again, or "

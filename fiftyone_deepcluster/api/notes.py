@@ -10,7 +10,7 @@ import numpy as np
 from fiftyone_deepcluster.core.record import StopReason
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Collection, Mapping, Sequence
 
     from numpy.typing import NDArray
 
@@ -49,6 +49,14 @@ def in_no_cluster(labels: NDArray[np.int64], options: Mapping[str, object]) -> l
     if "clusterer" in options:
         remedies.append("use a clusterer that assigns every image, such as 'kmeans'")
     return [f"{reason} noise and in no cluster{'; ' if remedies else ''}{', or '.join(remedies)}"]
+
+
+def in_one_cluster(labels: NDArray[np.int64], n_clusters: int | None) -> list[str]:
+    """A warning if all labels (N,) are the same, although more clusters were to be found."""
+    if len(labels) < 2 or n_clusters == 1 or labels.min() < 0 or labels.min() != labels.max():
+        return []
+    reason = f"all {len(labels)} images are in one cluster: their vectors are the same, or hardly differ"
+    return [f"{reason}; check that the images differ, and that the network suits them"]
 
 
 def kept(initial: NDArray[np.int64] | None, fixed: NDArray[np.bool_], labels: NDArray[np.int64]) -> list[str]:
@@ -145,8 +153,10 @@ def not_held_out(groups: NDArray[np.int64], rounds: Sequence[Round]) -> list[str
     ]
 
 
-def not_settled(rounds: Sequence[Round], stop_reason: StopReason | None) -> list[str]:
-    """A warning if the clusters had not settled; needs no ground truth."""
+def not_settled(
+    rounds: Sequence[Round], stop_reason: StopReason | None, options: Collection[str]
+) -> list[str]:
+    """A warning if the clusters had not settled, with what to change among the method's options."""
     change = rounds[-1].change if rounds else None
     scores = rounds[-1].scores if rounds else {}
     if scores.get("information", 0.0) < scores.get("information_first", 0.0):
@@ -154,9 +164,10 @@ def not_settled(rounds: Sequence[Round], stop_reason: StopReason | None) -> list
     if change is None or change.nmi >= SETTLED_NMI or stop_reason == StopReason.CANCELLED:
         return []
     reached = math.floor(1000 * change.nmi) / 1000  # rounding up could show the threshold that was missed
+    others = [f"another {name}" for name in ("n_clusters", "augmentation") if name in options]
     warning = (
         f"the clusters had not settled: those of the last two rounds agree to NMI {reached:.3f} "
-        f"(settled runs reach {SETTLED_NMI}); treat them as groups, not as classes, and try more rounds, "
-        "another n_clusters or another augmentation"
+        f"(settled runs reach {SETTLED_NMI}); treat them as groups, not as classes, and try "
+        f"{' or '.join(['more rounds', *others])}"
     )
     return [warning]

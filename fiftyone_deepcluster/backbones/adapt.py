@@ -14,6 +14,7 @@ class Cut(nn.Module):
 
     pixel_mean: tuple[float, ...] | None = None
     pixel_std: tuple[float, ...] | None = None
+    pixel_problem: str = ""
 
     def __init__(self, model: nn.Module, dim: int, *, relu_before_head: bool) -> None:
         super().__init__()

@@ -122,10 +122,12 @@ def make_input_norm(name: InputNormName, channels: int, module: nn.Module | None
         return _INPUT_NORMS[name](channels)
     mean, std = getattr(module, "pixel_mean", None), getattr(module, "pixel_std", None)
     if mean is None or std is None:
+        problem = getattr(module, "pixel_problem", "")
+        file = ", or give the model a file that states them" if problem else ""
         raise OptionsError(
-            "input_norm='model' needs the mean and deviation of the model's pixels, but this model states none (one of "
-            "transformers: it has no preprocessor_config.json); choose "
-            f"one of {', '.join(map(repr, _INPUT_NORMS))}, as the model was trained"
+            "input_norm='model' needs the mean and deviation of the model's pixels, but "
+            f"{problem or 'this model states none'}; choose one of {', '.join(map(repr, _INPUT_NORMS))}, as the model "
+            f"was trained{file}"
         )
     return ColorNorm(channels, mean, std)
 

@@ -55,6 +55,7 @@ def transformers_backbone(name: str, channels: int, size: int, weights: str | No
         MissingDependencyError: transformers is not installed.
     """
     from fiftyone_deepcluster.backbones.adapt import adapt_first_conv
+    from fiftyone_deepcluster.backbones.image_processor import PixelStatistics, pixel_statistics
     from fiftyone_deepcluster.backbones.input_norms import IMAGENET_MEAN, IMAGENET_STD
     from fiftyone_deepcluster.backbones.optional_packages import check_size, import_library
 
@@ -64,7 +65,7 @@ def transformers_backbone(name: str, channels: int, size: int, weights: str | No
     library = import_library("transformers")
     with _quiet(library), _files(name, weights):
         whole = _load(library, name, weights)
-        stated = _pixel_statistics(library, name)
+        stated = pixel_statistics(library, name)
     model = getattr(whole, "vision_model", whole)
     if getattr(model, "main_input_name", "pixel_values") != "pixel_values":
         raise OptionsError(
@@ -76,10 +77,9 @@ def transformers_backbone(name: str, channels: int, size: int, weights: str | No
             part.num_channels = channels  # what the model compares the images with
     module: Cut = tower_class()(model, size)
     check_size(module, name, (channels, size, size), getattr(model.config, "patch_size", None))
-    if stated is None and weights is None:  # random weights suit any
-        stated = IMAGENET_MEAN, IMAGENET_STD
-    if stated is not None:
-        module.pixel_mean, module.pixel_std = stated
+    if stated.is_missing and weights is None:  # random weights suit any
+        stated = PixelStatistics(IMAGENET_MEAN, IMAGENET_STD)
+    module.pixel_mean, module.pixel_std, module.pixel_problem = stated
     return module
 
 
@@ -187,22 +187,6 @@ def _check_loaded(model: Any, info: dict[str, Any], failed: str) -> None:
         raise OptionsError(misfit(failed, needed, others, sizes))
     if pooler:
         model.pooler = None
-
-
-def _pixel_statistics(library: Any, name: str) -> tuple[tuple[float, ...], tuple[float, ...]] | None:
-    """Mean and deviation of pixels in 0..1, as the model's image processor states them; None where there is none."""
-    try:
-        processor = library.AutoImageProcessor.from_pretrained(name, trust_remote_code=False)
-    except (OSError, ValueError, KeyError):
-        return None
-    if getattr(processor, "do_normalize", True) is False:
-        return (0.0,) * 3, (1.0,) * 3
-    mean, std = getattr(processor, "image_mean", None), getattr(processor, "image_std", None)
-    if mean is None or std is None:
-        return None
-    # it normalizes what it has scaled, by 1/255 in most cases
-    scale = 255 * processor.rescale_factor if getattr(processor, "do_rescale", True) else 255.0
-    return tuple(value / scale for value in mean), tuple(value / scale for value in std)
 
 
 @contextmanager

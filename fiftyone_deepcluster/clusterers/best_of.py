@@ -51,19 +51,24 @@ class BestOf(Clusterer):
         return len(self._candidates())
 
     def find(self, vectors: torch.Tensor, request: ClusterRequest) -> Clustering:
-        """Cluster ``vectors`` (N, D) float32 into ``request.n_clusters``.
+        """Cluster ``vectors`` (N, D) float32 into ``request.n_clusters``; into one if all are the same.
 
         Raises:
             InputError: fewer than 40 vectors.
         """
+        import torch
+
         from fiftyone_deepcluster.clusterers.candidates import Bench
         from fiftyone_deepcluster.clusterers.complete import complete
         from fiftyone_deepcluster.clusterers.values import FoundClusters
+        from fiftyone_deepcluster.metrics.products import all_equal
 
         if len(vectors) < MIN_IMAGES:
             raise InputError(
                 f"{len(vectors)} images are too few to compare clusterings; give {MIN_IMAGES} or more, or use kmeans"
             )
+        if all_equal(vectors):
+            return complete(FoundClusters(torch.zeros(len(vectors), dtype=torch.int64)), vectors, self.name)
         bench = Bench(vectors, request.number, request.seed)
         trial = bench.trial(self._candidates(), request.step_done)
         found = complete(

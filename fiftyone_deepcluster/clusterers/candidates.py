@@ -15,6 +15,7 @@ from fiftyone_deepcluster.clusterers.linear_accuracy import LinearAccuracy
 from fiftyone_deepcluster.core import arguments
 from fiftyone_deepcluster.core.seeds import derive
 from fiftyone_deepcluster.errors import InputError
+from fiftyone_deepcluster.metrics.products import all_equal
 from fiftyone_deepcluster.reducers.base import REDUCERS
 
 if TYPE_CHECKING:
@@ -169,6 +170,10 @@ def try_clusterings(
     n_clusters = arguments.whole_number("n_clusters", n_clusters, 1, len(vectors))
     seed = arguments.whole_number("seed", seed, 0, LARGEST_SEED)
     arguments.yes_or_no(heads=heads)
+    if all_equal(vectors):
+        raise InputError(
+            f"all {len(vectors)} vectors are the same, so there are no clusters to compare; compute the vectors again"
+        )
     bench = Bench(vectors, n_clusters, seed)
     trial = bench.trial(_given(candidates), step=lambda: None)
     if not heads:

@@ -85,7 +85,14 @@ class Consensus(Clusterer):
         reducer, an image shares a cluster with the images of its cluster. ``scores`` has the number of runs, of those
         kept, and of the modes, which are the different results of the refinement. Its ``comparable`` is 0 if all runs
         with the reducer were combined, else 1. ``details`` has the objectives of all runs.
+        Vectors that are all the same are one cluster.
         """
+        import torch
+
+        from fiftyone_deepcluster.metrics.products import all_equal
+
+        if all_equal(vectors):
+            return FoundClusters(torch.zeros(len(vectors), dtype=torch.int64))
         common = _first_part(vectors, request.widths)
         found = [self._run(i, (common, vectors)[i % 2], request) for i in range(self.runs)]
         plain = [self._direct_run(i, common, request) for i in range(self.direct_runs)]

@@ -167,12 +167,10 @@ def number_problem(name: str, values: Any) -> str:
     if masked:
         return f"{name} {masked}; fill them ({name}.filled(numpy.nan)), or leave these images out"
     array = np.asarray(values)
-    texts = array.dtype.kind in "SU" or (
-        array.dtype.kind == "O" and any(isinstance(each, str | bytes) for each in array.flat)
-    )
-    if texts:
+    of_text = array.dtype.kind == "O" and any(isinstance(each, str | bytes) for each in array.flat)
+    if array.ndim and (of_text or array.dtype.kind in "SU"):
         return f"{name} holds texts (type {array.dtype}); give numbers, such as {name}.astype('float32')"
-    if array.dtype.kind not in "biufO":
+    if array.dtype.kind not in "biufOSU":
         return f"{name} is of type {array.dtype}; give real numbers, such as float32"
     return ""
 

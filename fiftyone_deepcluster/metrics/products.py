@@ -149,6 +149,11 @@ def each_chunk(n: int, width: int, device: torch.device, work: Callable[[slice],
         return list(pool.map(work, parts))
 
 
+def all_equal(vectors: torch.Tensor) -> bool:
+    """Whether several vectors (N, D) are all the same, so that there are no clusters to find."""
+    return len(vectors) > 1 and bool((vectors == vectors[0]).all())
+
+
 def check_finite(vectors: torch.Tensor, who: str) -> None:
     """Check that ``vectors`` is a non-empty (N, D) tensor of finite numbers.
 

@@ -167,6 +167,27 @@ def test_identical_images_end_as_collapsed():
     assert "one cluster" in found.record.notes[0]
 
 
+@pytest.mark.parametrize("clusterer", ["kmeans", "best-of", "consensus"])
+def test_images_that_are_all_the_same_are_one_cluster_with_a_note(clusterer):
+    found = fdc.fit(
+        np.full((60, 16, 16), 77, np.uint8), fdc.Frozen(n_clusters=3, clusterer=clusterer, baselines=False)
+    )
+    assert (found.labels == 0).all()
+    assert any(
+        "all 60 images are in one cluster: their vectors are the same" in note for note in found.record.notes
+    )
+    last = found.record.rounds[-1]
+    assert not {"runs", "candidate"} & (last.scores.keys() | last.details.keys()), "nothing is to be compared"
+
+
+def test_vectors_that_are_all_the_same_are_refused():
+    for equal in (np.ones((60, 5), np.float32), np.ones((60, 2, 5), np.float32)):
+        with pytest.raises(OptionsError, match="features has the same vector for all images"):
+            fdc.fit(None, fdc.Frozen(n_clusters=3, clusterer="best-of"), features=equal)
+    with pytest.raises(InputError, match="all 60 vectors are the same, so there are no clusters to compare"):
+        fdc.try_clusterings(np.ones((60, 5)), 3)
+
+
 def test_out_of_time_stops_after_a_round(digits, options):
     found = fdc.fit(digits[0], options.model_copy(update={"max_minutes": 1e-6}))
     assert found.record.stop_reason is fdc.StopReason.OUT_OF_TIME
@@ -214,9 +235,10 @@ def test_frozen_on_pixels_equals_kmeans_on_pixels(digits):
 @pytest.mark.parametrize(("nmi", "texts"), [(0.9199, ["NMI 0.919 (settled runs reach 0.92)"]), (0.92, [])])
 def test_a_low_nmi_of_the_last_rounds_gives_a_note(nmi, texts):
     change = AgreementScores(nmi=nmi, ari=0.9, purity=0.9, acc=0.9)
-    notes = not_settled([fdc.Round(index=1, change=change)], fdc.StopReason.ROUNDS_DONE)
+    notes = not_settled([fdc.Round(index=1, change=change)], fdc.StopReason.ROUNDS_DONE, {"n_clusters"})
     assert len(notes) == len(texts)
     assert all(text in note for text, note in zip(texts, notes, strict=True))
+    assert all(note.endswith("and try more rounds or another n_clusters") for note in notes)
 
 
 def test_frozen_on_given_features_leaves_out_rows_without_one(digits):

@@ -280,8 +280,12 @@ def test_values_out_of_range_are_refused_by_field(make_digits):
     ):
         with pytest.raises(InputError, match=r"embeddings_field='huge' has values up to .*too large"):
             call()
-    with pytest.raises(InputError, match="embeddings_field='same' has the same vector for all images"):
-        fdc.recommend_number(dataset, embeddings_field="same")
+    for call in (
+        lambda: fdc.recommend_number(dataset, embeddings_field="same"),
+        lambda: fdc.cluster(dataset, key="dc", embeddings_field="same", **FROZEN),
+    ):
+        with pytest.raises(InputError, match="embeddings_field='same' has the same vector for all images"):
+            call()
     dataset.set_values("plain", list(np.random.default_rng(0).standard_normal((30, 5))))
     with pytest.raises(InputError, match="'hdbscan' determines the number of clusters itself"):
         fdc.recommend_number(dataset, embeddings_field="plain", clusterer="hdbscan")

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, cast
 
+from fiftyone_deepcluster.api.fit_arguments import check_varied
+from fiftyone_deepcluster.core.arguments import short
 from fiftyone_deepcluster.dataset.io.read_fields import read_truth
 from fiftyone_deepcluster.dataset.io.side_fields import read_known
 from fiftyone_deepcluster.dataset.io.vectors import check_single, stored_vectors
@@ -54,6 +56,7 @@ def read_inputs(source: SampleSource, options: Options, settings: dict[str, obje
     if vectors_field is None:
         return Inputs(known, truth)
     features, missing = stored_vectors(source, cast("str | list[str]", vectors_field))
+    check_varied(features, f"embeddings_field={short(vectors_field)}")
     if options.joins_vectors:
         check_single(features, cast("str | list[str]", vectors_field))
     return Inputs(known, truth, features, missing)

@@ -6,7 +6,7 @@ import threading
 from collections import Counter
 from typing import TYPE_CHECKING, Any
 
-from fiftyone_deepcluster.api.fit_arguments import check_range, joined
+from fiftyone_deepcluster.api.fit_arguments import check_range, check_varied, joined
 from fiftyone_deepcluster.core import arguments
 from fiftyone_deepcluster.core.progress import observer_or_silent, stop_if_cancelled
 from fiftyone_deepcluster.dataset.io.read_fields import read_embeddings
@@ -149,7 +149,7 @@ def model_vectors(
 
     Raises:
         CancelledError: the observer requested cancellation.
-        InputError: the model failed, or gave no vectors of numbers of one length.
+        InputError: the model failed, gave no vectors of numbers of one length, or the same one for all images.
     """
     import fiftyone.zoo as foz
 
@@ -166,6 +166,7 @@ def model_vectors(
             "numbers for each image, all of the same length"
         ) from error
     check_range(vectors, f"model={arguments.short(name)}")
+    check_varied(vectors, f"model={arguments.short(name)}")
     return vectors, missing
 
 
