@@ -8,8 +8,8 @@ the recommended number and its interval. ``table`` prints one row for each set: 
 of every seed, in how many seeds the number of classes is in the interval, and the numbers that the score (the mean of
 stability and silhouette), the stability or the silhouette alone would recommend. The last line is the mean of
 abs(log(recommended / classes)), of the recommended number and of that by score. ``--draw usps=6`` adds a set of six
-classes of USPS, which every seed draws anew. Images are used as their pixels, z-scored by image. Classes are counted only; nothing
-else is known about them.
+classes of USPS, which every seed draws anew. Images are used as their pixels, z-scored by image. Classes are counted
+only; nothing else is known about them.
 """
 
 from __future__ import annotations
