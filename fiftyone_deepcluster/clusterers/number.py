@@ -51,7 +51,7 @@ class NumberSweep:
         interval: over the repetitions and their mean, the smallest of the numbers that stand out most, and the largest
             that stands out; all numbers if none does.
         gain: how many times as much the last step up to a number lowers the distances to the center as finer steps do;
-            from 1.5 a number stands out. Empty in sweeps of older versions, which recommend by the score.
+            from 1.6 a number stands out. Empty in sweeps of older versions, which recommend by the score.
     """
 
     numbers: tuple[int, ...]

@@ -100,7 +100,7 @@ function NumberOfClusters({ found }: { found: NumbersAnswer }) {
   const shared = { unit: "", positions: numbers, marked: recommended, band: interval };
   const about =
     "Measured without labels, from the embeddings of the run. Gain: how many times as much the last step up to a number lowers the distances to the center as finer " +
-    "steps do; the largest number with 1.5 or more is recommended, or else the one with the highest score. The score is the mean of stability (agreement of clusterings " +
+    "steps do; the largest number with 1.6 or more is recommended, or else the one with the highest score. The score is the mean of stability (agreement of clusterings " +
     "with different seeds) and silhouette; linear is the accuracy of a linear classifier on the clusters.";
   return (
     <Section title="Number of clusters" about={about}>
