@@ -11,6 +11,13 @@ import numpy as np
 
 from fiftyone_deepcluster.clusterers.base import CLUSTERERS, ClusterRequest
 from fiftyone_deepcluster.clusterers.candidates import LARGEST_SEED, UMAP, given_vectors
+from fiftyone_deepcluster.clusterers.gain import (
+    STANDS_OUT,
+    further_numbers,
+    gains,
+    mean_squares,
+    standing_out,
+)
 from fiftyone_deepcluster.clusterers.linear_accuracy import LinearAccuracy
 from fiftyone_deepcluster.core import arguments
 from fiftyone_deepcluster.core.progress import observer_or_silent
@@ -27,9 +34,6 @@ if TYPE_CHECKING:
 
 _Step = TypeVar("_Step")
 
-WITHIN = 0.05
-"""Numbers whose score is at most this much below the best one belong to the interval."""
-
 _MOST_REPETITIONS = 100
 
 
@@ -43,8 +47,11 @@ class NumberSweep:
         silhouette: mean silhouette of the reduced vectors.
         accuracy: cross-validated accuracy of a linear classifier on the clusters, in the vectors.
         objective: mean squared distance of the reduced vectors to their center.
-        recommended: the number with the highest mean of stability and silhouette.
-        interval: the smallest and largest number around it that score nearly as well.
+        recommended: the largest number that stands out; if none does, the one with the highest score.
+        interval: over the repetitions and their mean, the smallest of the numbers that stand out most, and the largest
+            that stands out; all numbers if none does.
+        gain: how many times as much the last step up to a number lowers the distances to the center as finer steps do;
+            from 1.6 a number stands out. Empty in sweeps of older versions, which recommend by the score.
     """
 
     numbers: tuple[int, ...]
@@ -54,27 +61,38 @@ class NumberSweep:
     objective: tuple[float, ...]
     recommended: int
     interval: tuple[int, int]
+    gain: tuple[float, ...] = ()
+
+    @property
+    def stands_out(self) -> bool:
+        """Whether the recommended number stands out; if not, the vectors show no number."""
+        return bool(self.gain) and self.gain[self.numbers.index(self.recommended)] >= STANDS_OUT
 
     @property
     def score(self) -> tuple[float, ...]:
-        """Mean of stability and silhouette, which the recommended number maximizes."""
+        """Mean of stability and silhouette: largest for groups that are well apart, often fewer than there are."""
         return tuple(
             (stable + apart) / 2 for stable, apart in zip(self.stability, self.silhouette, strict=True)
         )
 
     @property
     def advice(self) -> str:
-        """One sentence: the recommended number and the interval."""
+        """One sentence: the recommended number, and how far to trust it."""
         low, high = self.interval
-        others = "no other number scores" if low == high else f"{low} to {high} score"
-        return f"recommended: {self.recommended} clusters, {others} nearly as well"
+        if self.gain and not self.stands_out:
+            return f"recommended: {self.recommended} clusters, but no number stands out; prefer one that you know"
+        others = "in every repetition" if low == high else f"interval {low} to {high}"
+        return f"recommended: {self.recommended} clusters, {others}"
 
     def __str__(self) -> str:
-        head = f"{'':2}{'clusters':>8}{'stability':>11}{'silhouette':>12}{'linear':>8}{'objective':>11}"
-        rows = zip(self.numbers, self.stability, self.silhouette, self.accuracy, self.objective, strict=True)
+        head = f"{'':2}{'clusters':>8}{'gain':>8}{'stability':>11}{'silhouette':>12}{'linear':>8}{'objective':>11}"
+        gain = [f"{value:8.2f}" for value in self.gain] or [f"{'-':>8}"] * len(self.numbers)
+        rows = zip(
+            self.numbers, gain, self.stability, self.silhouette, self.accuracy, self.objective, strict=True
+        )
         lines = [
-            f"{'>' if k == self.recommended else ' '} {k:8}{stable:11.3f}{apart:12.3f}{linear:8.3f}{squares:11.3f}"
-            for k, stable, apart, linear, squares in rows
+            f"{'>' if k == self.recommended else ' '} {k:8}{more}{stable:11.3f}{apart:12.3f}{linear:8.3f}{mean:11.3f}"
+            for k, more, stable, apart, linear, mean in rows
         ]
         return "\n".join([head, *lines, self.advice])
 
@@ -120,16 +138,19 @@ def sweep_numbers(
     observer = observer_or_silent(observer)
     observer.phase(f"{reduce.name} of every seed", repetitions)
     layouts = [(own, reduce.embed(vectors, own)) for own in _watched(seeds, observer)]
+    tried = sorted({*wanted, *further_numbers(wanted, len(vectors))})
     accuracy = LinearAccuracy(vectors, seeds[0])
-    observer.phase("clusterings", len(wanted) * repetitions)
-    found = []
-    for k in wanted:
+    observer.phase("clusterings", len(tried) * repetitions)
+    found, squares = [], [_squares(layouts, None)]
+    for k in tried:
         runs = [
             cluster.cluster(layout, ClusterRequest(k, own, origin=vectors))
             for own, layout in _watched(layouts, observer)
         ]
-        found.append(_scores(layouts, runs, accuracy))
-    return _recommended(wanted, np.asarray(found))
+        squares.append(_squares(layouts, runs))
+        if k in wanted:
+            found.append(_scores(layouts, runs, accuracy))
+    return _recommended(wanted, np.asarray(found), _gains(wanted, tried, np.asarray(squares)))
 
 
 def numbers_between(smallest: int, largest: int, most: int = 20) -> list[int]:
@@ -139,17 +160,44 @@ def numbers_between(smallest: int, largest: int, most: int = 20) -> list[int]:
     return sorted({round(number) for number in np.geomspace(smallest, largest, most)})
 
 
-def _recommended(wanted: list[int], scores: NDArray[np.float64]) -> NumberSweep:
-    """The sweep of ``scores`` (numbers, 4): stability, silhouette, accuracy and objective."""
+def _recommended(wanted: list[int], scores: NDArray[np.float64], gain: NDArray[np.float64]) -> NumberSweep:
+    """The sweep of ``scores`` (numbers, 4) and ``gain`` (1 + repetitions, numbers).
+
+    The columns of ``scores`` are stability, silhouette, accuracy and objective; the first row of ``gain`` is that of
+    the mean over the repetitions.
+    """
+    best = standing_out(gain[0])
+    each = [ends for ends in map(standing_out, gain) if ends is not None]
     stability, silhouettes, accuracy, objective = (tuple(column) for column in scores.T.tolist())
-    total = (np.asarray(stability) + np.asarray(silhouettes)) / 2
-    best = int(total.argmax())
-    good = total >= total[best] - WITHIN
-    low = best - int(np.argmin(good[: best + 1][::-1])) + 1 if not good[: best + 1].all() else 0
-    high = best + int(np.argmin(good[best:])) - 1 if not good[best:].all() else len(wanted) - 1
+    if best is None:
+        chosen, low, high = int((scores[:, 0] + scores[:, 1]).argmax()), 0, len(wanted) - 1
+    else:
+        chosen, low, high = best[1], min(first for first, _ in each), max(last for _, last in each)
     return NumberSweep(
-        tuple(wanted), stability, silhouettes, accuracy, objective, wanted[best], (wanted[low], wanted[high])
+        tuple(wanted),
+        stability,
+        silhouettes,
+        accuracy,
+        objective,
+        wanted[chosen],
+        (wanted[low], wanted[high]),
+        tuple(gain[0].tolist()),
     )
+
+
+def _gains(wanted: list[int], tried: list[int], squares: NDArray[np.float64]) -> NDArray[np.float64]:
+    """(1 + repetitions, numbers) gain of the wanted numbers: of the geometric mean, and of each repetition.
+
+    Args:
+        wanted: some of the tried numbers.
+        tried: numbers of clusters, ascending.
+        squares: (1 + tried, repetitions) mean squared distance to the center; the first row is that of one cluster.
+    """
+    floor = np.finfo(np.float64).tiny
+    mean = np.exp(np.log(squares.clip(floor)).mean(axis=1))
+    numbers = [1, *tried]
+    rows = [numbers.index(k) for k in wanted]
+    return np.stack([gains(numbers, one)[rows] for one in (mean, *squares.T)])
 
 
 def _watched(steps: list[_Step], observer: Observer) -> Iterator[_Step]:
@@ -186,6 +234,15 @@ def _wanted(numbers: Any, n: int) -> list[int]:
             f"numbers={shown}: {wanted[-1]} is more than the {n} vectors; lower it or add vectors"
         )
     return wanted
+
+
+def _squares(layouts: list[tuple[int, torch.Tensor]], runs: list[Clustering] | None) -> list[float]:
+    """Mean squared distance to the center in each layout; ``runs=None``: all vectors are one cluster."""
+    if runs is None:
+        labels = [np.zeros(len(layout), np.int64) for _, layout in layouts]
+    else:
+        labels = [run.labels.numpy() for run in runs]
+    return [mean_squares(layout.cpu().numpy(), one) for (_, layout), one in zip(layouts, labels, strict=True)]
 
 
 def _scores(

@@ -244,10 +244,11 @@ def test_the_recommended_number_is_in_the_forms_and_the_panel(make_context, aske
     )
     curves = {line["name"]: line["values"] for line in shown["lines"]}
     assert set(curves) == {"Score", "Stability", "Silhouette", "Linear"}
-    assert max(curves["Score"]) == curves["Score"][shown["numbers"].index(found.recommended)]
+    assert shown["gain"] == list(found.gain)
     form = inputs_of(RecommendNumber(), make_context(stored_pixels))
     drawn = form.get_property("curves").view
-    assert [line["x"] for line in drawn.data] == [[2, 3, 4, 5]] * 4
+    assert [line["x"] for line in drawn.data] == [[2, 3, 4, 5]] * 5
+    assert drawn.data[0]["y"] == list(found.gain)
     assert advice[1:] in form.get_property("advice").view.label
     assert advice in inputs_of(ClusterImages(), make_context(stored_pixels)).get_property("number").view.label
 

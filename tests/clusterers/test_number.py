@@ -1,10 +1,12 @@
-"""The number of clusters: planted groups, digits, and the interval around the recommended number."""
+"""The number of clusters: planted groups, digits, no groups, and the gain that decides."""
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 
-from fiftyone_deepcluster.clusterers.number import sweep_numbers
+from fiftyone_deepcluster.clusterers.gain import further_numbers, gains, mean_squares, standing_out
+from fiftyone_deepcluster.clusterers.number import NumberSweep, sweep_numbers
 from fiftyone_deepcluster.errors import InputError
 
 
@@ -18,7 +20,62 @@ def test_planted_groups_are_counted(blobs):
     lines = str(found).splitlines()
     assert len(lines) == 9
     assert [line[0] for line in lines[1:8]] == [" ", " ", ">", " ", " ", " ", " "]
-    assert lines[-1] == "recommended: 4 clusters, no other number scores nearly as well"
+    assert lines[-1] == "recommended: 4 clusters, in every repetition"
+    assert found.stands_out
+    assert found.gain[2] > 1.6 > max(found.gain[3:])
+
+
+def test_without_groups_no_number_stands_out():
+    """Uniform in two dimensions: each number halves the distances as its larger ones do."""
+    found = sweep_numbers(np.random.default_rng(0).random((900, 2)), range(3, 9), reducer="identity")
+    assert max(found.gain) < 1.6
+    assert not found.stands_out
+    assert found.interval == (3, 8)
+    assert found.score[found.numbers.index(found.recommended)] == max(found.score)
+    assert found.advice == (
+        f"recommended: {found.recommended} clusters, but no number stands out; prefer one that you know"
+    )
+
+
+def test_gain_by_hand():
+    """Squares fall as k^-1; the step to 4 is twice as steep."""
+    numbers = [1, 2, 3, 4, 5, 6, 8, 9]
+    squares = 1 / np.array(numbers, float)
+    squares[3:] *= 3 / 4
+    found = gains(numbers, squares)
+    np.testing.assert_allclose(found, [0, 1, 1, 2, 1, 0, 0, 0])
+    assert standing_out(found) == (3, 3)
+    assert standing_out(np.array([0, 3, 1, 1.6, 1.5])) == (1, 3)
+    assert standing_out(np.array([0, 1.5])) is None
+    assert not gains(numbers, np.zeros(8)).any()
+
+
+def test_a_step_is_at_least_ten_percent():
+    """Squares fall as k^-1 up to 20; the step to 22 of 20 and 21 begins at 20."""
+    numbers = [1, *range(18, 30)]
+    squares = 1 / np.array(numbers, float)
+    squares[5:] *= 20 / 22
+    found = gains(numbers, squares)
+    assert found[5] == pytest.approx(2)
+
+
+def test_mean_squares_are_those_of_the_clusters():
+    vectors = np.array([[0, 0], [2, 0], [5, 1], [5, 5]], np.float32)
+    assert mean_squares(vectors, np.array([0, 0, 2, 2])) == pytest.approx((1 + 1 + 4 + 4) / 4)
+
+
+def test_further_numbers_reach_twice_the_largest_with_two_vectors_each():
+    assert further_numbers([2, 20], 2_000) == [24, 28, 34, 40]
+    assert further_numbers([5, 20], 56) == [4, 24, 28]
+    assert further_numbers([2, 3], 6) == []
+    assert further_numbers([20, 30], 40) == [18]
+
+
+def test_sweeps_of_older_versions_recommend_by_their_score():
+    old = NumberSweep((2, 3), (1.0, 0.5), (0.5, 0.5), (1.0, 0.9), (4.0, 3.0), 2, (2, 3))
+    assert not old.stands_out
+    assert old.advice == "recommended: 2 clusters, interval 2 to 3"
+    assert str(old).splitlines()[1].split() == [">", "2", "-", "1.000", "0.500", "1.000", "4.000"]
 
 
 def test_digits_are_about_ten(digits):

@@ -155,11 +155,18 @@ def _add_curves(inputs: types.Object, found: NumberSweep | None) -> None:
         "silhouette": found.silhouette,
         "linear": found.accuracy,
     }
-    data = [{"x": list(found.numbers), "y": list(line), "name": name} for name, line in lines.items()]
+    data: list[dict[str, Any]] = [
+        {"x": list(found.numbers), "y": list(line), "name": name} for name, line in lines.items()
+    ]
+    if found.gain:
+        data.insert(0, {"x": list(found.numbers), "y": list(found.gain), "name": "gain", "yaxis": "y2"})
     low, high = found.interval
     layout = {
         "height": 260,
-        "margin": {"l": 40, "r": 10, "t": 10, "b": 40},
+        "margin": {"l": 40, "r": 40, "t": 10, "b": 40},
+        "yaxis2": {
+            "title": {"text": "gain"}, "overlaying": "y", "side": "right", "rangemode": "tozero", "showgrid": False
+        },
         "xaxis": {"title": {"text": "clusters"}},
         "shapes": [
             {"type": "rect", "yref": "paper", "x0": low, "x1": high, "y0": 0, "y1": 1, "opacity": 0.15,

@@ -204,6 +204,8 @@ export interface NumbersAnswer {
   readonly numbers: readonly number[];
   readonly lines: readonly { name: string; values: readonly number[] }[];
   readonly objective: readonly number[];
+  /** Empty in sweeps of older versions. */
+  readonly gain: readonly number[];
   readonly recommended: number;
   readonly interval: readonly [number, number];
   readonly advice: string;

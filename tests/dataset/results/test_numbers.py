@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import fiftyone as fo
 import numpy as np
 import pytest
@@ -15,6 +17,7 @@ from fiftyone_deepcluster.dataset.results.numbers import (
     sweep_of_fields,
     usual_numbers,
 )
+from fiftyone_deepcluster.dataset.results.results_cache import Findings
 from fiftyone_deepcluster.errors import CancelledError, InputError
 
 QUIET = {"baselines": False, "progress": False, "compute_brain": False}
@@ -53,14 +56,29 @@ def test_planted_groups_are_counted_and_kept_with_the_run(planted):
     assert found.numbers == tuple(range(2, 13))
     assert found.recommended == 3
     assert found.interval == (3, 3)
-    assert found.score[1] == max(found.score)
-    assert observer.phases == [("identity of every seed", 2), ("clusterings", 22)]
-    assert observer.steps == 24
+    assert found.stands_out
+    assert max(found.gain) == found.gain[1]
+    assert observer.phases == [("identity of every seed", 2), ("clusterings", 30)], (
+        "four more numbers up to 24"
+    )
+    assert observer.steps == 32
     assert stored_sweep(run) == found
     assert latest_sweep(planted) == ("dc", found)
     assert planted.values("dc.label") == before
     fdc.rename_run(planted, "dc", "renamed")
     assert latest_sweep(planted) == ("renamed", found)
+
+
+def test_sweeps_of_older_versions_are_read(planted):
+    """Without the gain of each number."""
+    run = fdc.load_run(planted, "dc")
+    found = fdc.recommend_number(planted, "dc", [2, 3, 4], reducer="identity", repetitions=2)
+    findings = Findings(run)
+    kept = findings.load("numbers")
+    assert len(kept.pop("gain")) == 3
+    findings.save("numbers", kept)
+    assert stored_sweep(run) == replace(found, gain=())
+    assert stored_sweep(run).advice == "recommended: 3 clusters, in every repetition"
 
 
 def test_a_view_and_the_number_of_images_limit_it(planted):

@@ -47,6 +47,7 @@ def _curves(sweep: NumberSweep) -> Json:
         "numbers": list(sweep.numbers),
         "lines": [{"name": name, "values": list(line)} for name, line in lines.items()],
         "objective": list(sweep.objective),
+        "gain": list(sweep.gain),
         "recommended": sweep.recommended,
         "interval": list(sweep.interval),
         "advice": sweep.advice,
