@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from urllib.parse import urlparse
 
-from fiftyone_deepcluster.core.arguments import first_line
+from fiftyone_deepcluster.core.arguments import reason_of
 from fiftyone_deepcluster.errors import OptionsError
 
 ANSWER_SECONDS = 5.0
@@ -30,7 +30,7 @@ def problem_of(ask: Callable[[], object], seconds: float = ANSWER_SECONDS) -> st
         try:
             ask()
         except Exception as error:  # whatever the library of the connection raises
-            found.append(first_line(error))
+            found.append(reason_of(error))
         else:
             found.append("")
 

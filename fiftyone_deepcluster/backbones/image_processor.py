@@ -7,7 +7,7 @@ import math
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from fiftyone_deepcluster.core.arguments import first_line, short
+from fiftyone_deepcluster.core.arguments import reason_of, short
 
 _FILES = ("preprocessor_config.json", "processor_config.json")
 
@@ -47,7 +47,7 @@ def pixel_statistics(library: Any, name: str) -> PixelStatistics:
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         if path is None:
             return PixelStatistics(None, None, _MISSING)
-        problem = f"its file {str(path)!r} is broken ({first_line(error)})"
+        problem = f"its file {str(path)!r} is broken ({reason_of(error)})"
         return PixelStatistics(None, None, problem)
 
 

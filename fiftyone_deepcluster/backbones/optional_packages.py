@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Literal
 
-from fiftyone_deepcluster.core.arguments import first_line
+from fiftyone_deepcluster.core.arguments import reason_of
 from fiftyone_deepcluster.errors import MissingDependencyError, OptionsError
 
 if TYPE_CHECKING:
@@ -53,7 +53,7 @@ def check_size(module: Cut, model: str, shape: tuple[int, int, int], patch: obje
         with torch.no_grad():
             module.dim = module.eval()(torch.zeros(1, *shape)).shape[1]
     except (RuntimeError, AssertionError, ValueError, TypeError, AttributeError, IndexError) as error:
-        reason = first_line(error)
+        reason = reason_of(error)
         raise OptionsError(
             f"model={model!r} does not accept images of {shape[1]} pixels ({reason}); set image_size to {what}, or "
             "choose another model"

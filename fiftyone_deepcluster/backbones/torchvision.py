@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Literal
 from pydantic import Field
 
 from fiftyone_deepcluster.backbones.base import BACKBONES, Backbone
-from fiftyone_deepcluster.core.arguments import first_line
+from fiftyone_deepcluster.core.arguments import reason_of
 from fiftyone_deepcluster.core.option_errors import suggest
 from fiftyone_deepcluster.errors import OptionsError
 
@@ -61,7 +61,7 @@ def torchvision_backbone(name: str, channels: int, size: int, weights: str | Non
         with torch.no_grad():
             dim = model.eval()(torch.zeros(1, channels, size, size)).flatten(1).shape[1]
     except (RuntimeError, AssertionError, ValueError) as error:
-        reason = first_line(error)
+        reason = reason_of(error)
         raise OptionsError(
             f"model={name!r} does not accept images of {size} pixels ({reason}); set image_size=224, which most models "
             "expect, or choose another model"

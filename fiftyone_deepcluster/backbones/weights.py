@@ -12,7 +12,7 @@ from torch import nn
 
 from fiftyone_deepcluster.backbones.downloads import check_download, not_downloaded
 from fiftyone_deepcluster.backbones.fitting import load_completely
-from fiftyone_deepcluster.core.arguments import first_line
+from fiftyone_deepcluster.core.arguments import reason_of
 from fiftyone_deepcluster.core.disk import is_refused
 from fiftyone_deepcluster.errors import OptionsError
 
@@ -146,10 +146,10 @@ def _downloaded(entry: Any, what: str) -> Any:
     except (OSError, RuntimeError, EOFError, UnpicklingError) as error:
         if cached.exists():  # a download that fails, also by its hash, leaves no file
             raise OptionsError(
-                f"{what}: the file {str(cached)!r} cannot be read ({first_line(error)}); delete it, so that it is "
+                f"{what}: the file {str(cached)!r} cannot be read ({reason_of(error)}); delete it, so that it is "
                 "downloaded again"
             ) from error
-        raise OptionsError(not_downloaded(entry.url, what, first_line(error))) from error
+        raise OptionsError(not_downloaded(entry.url, what, reason_of(error))) from error
 
 
 def initialize(module: nn.Module) -> None:

@@ -182,7 +182,7 @@ def some_of(values: Sequence[str], most: int = 3) -> str:
     return f"{', '.join(values[:most])} and {len(values) - most:,} more"
 
 
-def first_line(error: BaseException) -> str:
+def reason_of(error: BaseException) -> str:
     """The first line of an exception's text for a message, cut where it is long; its type where it has no text."""
     text = str(error).strip().partition("\n")[0]
     if not text:

@@ -56,7 +56,7 @@ def read_inputs(source: SampleSource, options: Options, settings: dict[str, obje
     if vectors_field is None:
         return Inputs(known, truth)
     features, missing = stored_vectors(source, cast("str | list[str]", vectors_field))
-    check_varied(features, f"embeddings_field={short(vectors_field)}")
     if options.joins_vectors:
         check_single(features, cast("str | list[str]", vectors_field))
+    check_varied(features, f"embeddings_field={short(vectors_field)}")
     return Inputs(known, truth, features, missing)
