@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from fiftyone_deepcluster.clusterers.gain import further_numbers, gains, mean_squares, standing_out
-from fiftyone_deepcluster.clusterers.number import NumberSweep, sweep_numbers
+from fiftyone_deepcluster.clusterers.number import NumberSweep, _recommended, sweep_numbers
 from fiftyone_deepcluster.errors import InputError
 
 
@@ -57,6 +57,20 @@ def test_a_step_is_at_least_ten_percent():
     squares[5:] *= 20 / 22
     found = gains(numbers, squares)
     assert found[5] == pytest.approx(2)
+
+
+def test_a_step_is_compared_with_those_up_to_three_times_the_number():
+    """Squares fall as k^-1 up to 6, and no further."""
+    numbers = [1, 2, 3, 4, 5, 6, 20, 30, 40, 50, 60]
+    assert gains(numbers, 1 / np.minimum(numbers, 6))[1] == pytest.approx(1)
+
+
+def test_the_interval_is_that_of_all_repetitions():
+    """The first row is the mean over both repetitions; in the last one, only 6 stands out."""
+    gain = np.array([[1, 2, 3, 1.7, 1], [1, 4, 1, 1, 1], [1, 1, 1, 1, 2]], float)
+    found = _recommended([2, 3, 4, 5, 6], np.ones((5, 4)), gain)
+    assert (found.recommended, found.interval) == (5, (3, 6))
+    assert found.advice == "recommended: 5 clusters, interval 3 to 6"
 
 
 def test_mean_squares_are_those_of_the_clusters():
