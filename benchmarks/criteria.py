@@ -30,7 +30,7 @@ from scipy.stats import spearmanr
 
 from benchmarks.quality import datasets
 from benchmarks.report import append_runs, read_runs, table
-from fiftyone_deepcluster.clusterers.candidates import try_clusterings
+from fiftyone_deepcluster.clusterers.candidates import LEAST_INFORMATION, try_clusterings
 from fiftyone_deepcluster.metrics.agreement import agreement
 
 CRITERIA = {
@@ -228,7 +228,12 @@ def regret_by(run: dict, powers: Sequence[float]) -> float:
     """Regret of the candidate with the largest product of powers of ``FACTORS``."""
     candidates = list(able(run).values())
     products = [
-        np.prod([max(one[factor], 1e-6) ** power for factor, power in zip(FACTORS, powers, strict=True)])
+        np.prod(
+            [
+                max(one[factor], LEAST_INFORMATION) ** power
+                for factor, power in zip(FACTORS, powers, strict=True)
+            ]
+        )
         for one in candidates
     ]
     reached = [one["acc"] for one in candidates]

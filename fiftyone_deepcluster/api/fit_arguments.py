@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -96,7 +97,7 @@ def check_range(vectors: NDArray[np.float32], what: str) -> None:
 
 def check_varied(vectors: NDArray[np.float32], what: str) -> None:
     """Raise OptionsError, beginning with ``what`` they are, if all finite vectors (N, D) or (N, V, D) are the same."""
-    rows = vectors.reshape(len(vectors), -1)
+    rows = vectors.reshape(len(vectors), math.prod(vectors.shape[1:]))
     known = rows[np.isfinite(rows).all(axis=1)]
     if len(known) > 1 and (known == known[0]).all():
         raise OptionsError(

@@ -47,4 +47,4 @@ def lost_message(what: str, lost: str, way: str) -> str:
 
 
 def _is_file_name(weights: str) -> bool:
-    return os.sep in weights or weights.lower().endswith(_ENDINGS)
+    return weights.startswith((os.sep, ".", "~")) or weights.lower().endswith(_ENDINGS)

@@ -55,8 +55,11 @@ def in_one_cluster(labels: NDArray[np.int64], n_clusters: int | None) -> list[st
     """A warning if all labels (N,) are the same, although more clusters were to be found."""
     if len(labels) < 2 or n_clusters == 1 or labels.min() < 0 or labels.min() != labels.max():
         return []
-    reason = f"all {len(labels)} images are in one cluster: their vectors are the same, or hardly differ"
-    return [f"{reason}; check that the images differ, and that the network suits them"]
+    reason = f"all {len(labels)} images are in one cluster"
+    if n_clusters is None:
+        return [f"{reason}, which the clusterer found; give n_clusters, or other options of the clusterer"]
+    cause = "their vectors are the same, or hardly differ"
+    return [f"{reason}: {cause}; check that the images differ, and that the network suits them"]
 
 
 def kept(initial: NDArray[np.int64] | None, fixed: NDArray[np.bool_], labels: NDArray[np.int64]) -> list[str]:

@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from fiftyone_deepcluster.core import checkpoints
-from fiftyone_deepcluster.errors import CheckpointError
-from fiftyone_deepcluster.methods.base import FIELD_SUFFIX
+from fiftyone_deepcluster.errors import CheckpointError, OptionsError
+from fiftyone_deepcluster.methods.base import FIELD_SUFFIX, parse_options
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -53,6 +53,14 @@ def _n_different(before: dict[str, Any], now: dict[str, Any]) -> int:
     return sum(before.get(name, ...) != now.get(name, ...) for name in names)
 
 
+def _completed(options: dict[str, Any]) -> dict[str, Any]:
+    """Options of an older version, with the defaults of those that it did not have; as they are if no longer valid."""
+    try:
+        return _fixed(parse_options(str(options["name"]), options).model_dump(mode="json"))
+    except OptionsError:
+        return options
+
+
 def check_same(stored: dict[str, Any], current: dict[str, Any], run_dir: Path, remedy: str) -> None:
     """Raise CheckpointError unless a checkpoint's fingerprint equals that of this call.
 
@@ -63,6 +71,8 @@ def check_same(stored: dict[str, Any], current: dict[str, Any], run_dir: Path, r
         remedy: what to do if the images differ.
     """
     stored = {**stored, "options": _fixed(stored["options"])}
+    if current["options"].keys() - stored["options"].keys():
+        stored["options"] = _completed(stored["options"])
     if stored == current:
         return
     options = {**stored["options"], **current["options"]}

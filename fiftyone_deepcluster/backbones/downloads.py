@@ -49,45 +49,23 @@ def hub_url() -> str:
 
 def hub_problem() -> str:
     """Why the Hugging Face hub cannot be reached; empty if it can. Any answer counts, also one of a proxy."""
-    from huggingface_hub import get_session
+    import httpx
+    from huggingface_hub import constants
 
-    return problem_of(lambda: get_session().head(hub_url(), timeout=ANSWER_SECONDS))
-
-
-class _Offline:
-    """The hub's offline mode, which is shared by all threads of the process."""
-
-    def __init__(self) -> None:
-        self._lock = threading.Lock()
-        self._holders = 0
-        self._found = False
-
-    def enter(self) -> None:
-        """Use cached files only; the first holder saves the setting."""
-        from huggingface_hub import constants
-
-        with self._lock:
-            if not self._holders:
-                self._found = constants.HF_HUB_OFFLINE
-            self._holders += 1
-            constants.HF_HUB_OFFLINE = True
-
-    def leave(self) -> None:
-        """Undo one ``enter``; the last holder restores the setting."""
-        from huggingface_hub import constants
-
-        with self._lock:
-            self._holders -= 1
-            if not self._holders:
-                constants.HF_HUB_OFFLINE = self._found
+    if constants.HF_HUB_OFFLINE:
+        return "HF_HUB_OFFLINE is set"
+    return problem_of(lambda: httpx.head(hub_url(), timeout=ANSWER_SECONDS))
 
 
-_OFFLINE = _Offline()
+_ONE_LOAD = threading.RLock()
+"""Held while a model of the hub is loaded: the hub's offline mode is a setting of the whole process."""
 
 
 @contextmanager
 def hub_files(what: str, repository: str, way: str) -> Iterator[None]:
     """Load files of the Hugging Face hub within the context; only cached ones where the hub cannot be reached.
+
+    Other threads wait until the context is left.
 
     Args:
         what: what is loaded, for messages, such as "the weights of model='facebook/dinov2-small'".
@@ -97,25 +75,27 @@ def hub_files(what: str, repository: str, way: str) -> Iterator[None]:
     Raises:
         OptionsError: the hub cannot be reached, and the cache lacks a file.
     """
-    reason = hub_problem()
-    if not reason:
-        yield
-        return
-    _OFFLINE.enter()
-    try:
-        yield
-    except Exception as error:
-        if not _is_missing(error):
-            raise
-        from huggingface_hub import constants
+    from huggingface_hub import constants
 
-        folder = f"models--{repository.replace('/', '--')}"
-        raise OptionsError(
-            f"{what} could not be downloaded from {hub_url()}/{repository} ({reason}); download its files elsewhere "
-            f"and {way}, or copy {folder!r} of another computer's cache into the folder {constants.HF_HUB_CACHE!r}"
-        ) from error
-    finally:
-        _OFFLINE.leave()
+    with _ONE_LOAD:
+        reason = hub_problem()
+        if not reason:
+            yield
+            return
+        before, constants.HF_HUB_OFFLINE = constants.HF_HUB_OFFLINE, True
+        try:
+            yield
+        except Exception as error:
+            if not _is_missing(error):
+                raise
+            folder = f"models--{repository.replace('/', '--')}"
+            raise OptionsError(
+                f"{what} could not be downloaded from {hub_url()}/{repository} ({reason}); download its files "
+                f"elsewhere and {way}, or copy {folder!r} of another computer's cache into the folder "
+                f"{constants.HF_HUB_CACHE!r}"
+            ) from error
+        finally:
+            constants.HF_HUB_OFFLINE = before
 
 
 def _is_missing(error: BaseException | None) -> bool:

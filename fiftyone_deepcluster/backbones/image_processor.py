@@ -27,11 +27,12 @@ class PixelStatistics(NamedTuple):
 
     @property
     def is_missing(self) -> bool:
-        """Whether there is no file, rather than one that is broken."""
-        return self.mean is None and self.problem == _MISSING
+        """Whether none are stated, rather than stated in a file that is broken."""
+        return self.problem in (_MISSING, _UNSTATED)
 
 
 _MISSING = f"it has no {_FILES[0]}"
+_UNSTATED = "its image processor states no image_mean or no image_std"
 
 
 def pixel_statistics(library: Any, name: str) -> PixelStatistics:
@@ -45,6 +46,7 @@ def pixel_statistics(library: Any, name: str) -> PixelStatistics:
         processor = library.AutoImageProcessor.from_pretrained(name, trust_remote_code=False)
         return _stated(processor)
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        path = path or _file(name)  # of the hub, downloaded just now
         if path is None:
             return PixelStatistics(None, None, _MISSING)
         problem = f"its file {str(path)!r} is broken ({reason_of(error)})"
@@ -62,7 +64,7 @@ def _stated(processor: Any) -> PixelStatistics:
         return PixelStatistics((0.0,) * 3, (1.0,) * 3)
     mean, std = getattr(processor, "image_mean", None), getattr(processor, "image_std", None)
     if mean is None or std is None:
-        return PixelStatistics(None, None, "its image processor states no image_mean or no image_std")
+        return PixelStatistics(None, None, _UNSTATED)
     # it normalizes what it has scaled, by 1/255 in most cases
     scale = 255 * processor.rescale_factor if getattr(processor, "do_rescale", True) else 255.0
     if not scale > 0:
@@ -85,8 +87,19 @@ def _three(name: str, value: Any) -> tuple[float, ...]:
 def _file(name: str) -> Path | None:
     """The file with the statistics in the model's folder, or in the hub's cache; None if there is none."""
     if Path(name).is_dir():
-        return next((path for path in (Path(name) / file for file in _FILES) if path.exists()), None)
+        there = [path for path in (Path(name) / file for file in _FILES) if path.exists()]
+        return next(filter(_is_of_images, there), None)
     from huggingface_hub import try_to_load_from_cache
 
     cached = (try_to_load_from_cache(name, file) for file in _FILES)
-    return next((Path(path) for path in cached if isinstance(path, str)), None)
+    return next(filter(_is_of_images, (Path(path) for path in cached if isinstance(path, str))), None)
+
+
+def _is_of_images(path: Path) -> bool:
+    """Whether a file is about pixels: the second of ``_FILES`` may be about texts only. One that is cut counts."""
+    if path.name == _FILES[0]:
+        return True
+    try:
+        return "image_processor" in json.loads(path.read_text())
+    except (OSError, ValueError):
+        return True

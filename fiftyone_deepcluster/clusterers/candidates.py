@@ -49,6 +49,9 @@ HEADS: dict[str, tuple[Any, Any]] = {
 MEASURES = ("objective", "accuracy", "information", "silhouette", "seeds", "others", "balance", "worth")
 """Columns of the table with the criteria of each candidate."""
 
+LEAST_INFORMATION = 1e-6
+"""Below it, information counts as this much, so that agreement and balance decide among such candidates."""
+
 LARGEST_SEED = 2**31 - 1
 
 
@@ -91,7 +94,7 @@ class Candidate:
     @property
     def worth(self) -> float:
         """Product of ``others``, ``balance`` and the square root of ``information``, by which a candidate is chosen."""
-        return self.others * self.balance * math.sqrt(self.information)
+        return self.others * self.balance * math.sqrt(max(self.information, LEAST_INFORMATION))
 
 
 @dataclass(frozen=True)

@@ -48,8 +48,8 @@ class NumberSweep:
         accuracy: cross-validated accuracy of a linear classifier on the clusters, in the vectors.
         objective: mean squared distance of the reduced vectors to their center.
         recommended: the largest number that stands out; if none does, the one with the highest score.
-        interval: over the repetitions and their mean, the smallest of the numbers that stand out most, and the largest
-            that stands out; all numbers if none does.
+        interval: from the number that stands out most to the largest that stands out, widened by those of the
+            repetitions in which one stands out. The whole range if none stands out in the mean of the repetitions.
         gain: how many times as much the last step up to a number lowers the distances to the center as finer steps do;
             from 1.6 a number stands out. Empty in sweeps of older versions, which recommend by the score.
     """
@@ -81,7 +81,10 @@ class NumberSweep:
         low, high = self.interval
         if self.gain and not self.stands_out:
             return f"recommended: {self.recommended} clusters, but no number stands out; prefer one that you know"
-        others = "in every repetition" if low == high else f"interval {low} to {high}"
+        if not self.gain:
+            others = "no other number scores" if low == high else f"{low} to {high} score"
+            return f"recommended: {self.recommended} clusters, {others} nearly as well"
+        others = "no other number stands out more" if low == high else f"interval {low} to {high}"
         return f"recommended: {self.recommended} clusters, {others}"
 
     def __str__(self) -> str:
@@ -142,15 +145,22 @@ def sweep_numbers(
     accuracy = LinearAccuracy(vectors, seeds[0])
     observer.phase("clusterings", len(tried) * repetitions)
     found, squares = [], [_squares(layouts, None)]
+    done = []
     for k in tried:
-        runs = [
-            cluster.cluster(layout, ClusterRequest(k, own, origin=vectors))
-            for own, layout in _watched(layouts, observer)
-        ]
+        try:
+            runs = [
+                cluster.cluster(layout, ClusterRequest(k, own, origin=vectors))
+                for own, layout in _watched(layouts, observer)
+            ]
+        except InputError:  # of more clusters than a mixture, for instance, can be fitted to
+            if k in wanted:
+                raise
+            continue
+        done.append(k)
         squares.append(_squares(layouts, runs))
         if k in wanted:
             found.append(_scores(layouts, runs, accuracy))
-    return _recommended(wanted, np.asarray(found), _gains(wanted, tried, np.asarray(squares)))
+    return _recommended(wanted, np.asarray(found), _gains(wanted, done, np.asarray(squares)))
 
 
 def numbers_between(smallest: int, largest: int, most: int = 20) -> list[int]:

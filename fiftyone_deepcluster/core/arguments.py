@@ -165,11 +165,11 @@ def number_problem(name: str, values: Any) -> str:
     """
     masked = masked_problem(values)
     if masked:
-        return f"{name} {masked}; fill them ({name}.filled(numpy.nan)), or leave these images out"
+        return f"{name} {masked}; leave these images out, or give NaN there"
     array = np.asarray(values)
     of_text = array.dtype.kind == "O" and any(isinstance(each, str | bytes) for each in array.flat)
     if array.ndim and (of_text or array.dtype.kind in "SU"):
-        return f"{name} holds texts (type {array.dtype}); give numbers, such as {name}.astype('float32')"
+        return f"{name} holds texts (type {array.dtype}); give numbers (float32)"
     if array.dtype.kind not in "biufOSU":
         return f"{name} is of type {array.dtype}; give real numbers, such as float32"
     return ""

@@ -130,7 +130,7 @@ class RoundLabels:
             self._initial_training = {
                 "initial_epochs": float(len(losses)),
                 "initial_converged": float(rule.converged(losses)),
-                "initial_loss_share": losses[-1] / losses[0] if losses[0] else 1.0,
+                "initial_loss_share": losses[-1] / losses[0] if losses[0] else 0.0,
             }
             return None
 

@@ -172,3 +172,54 @@ def test_a_broken_file_in_the_cache_is_named(monkeypatch, tmp_path):
         BACKBONES.parse("resnet18").build(3, 32, "IMAGENET1K_V1")
     assert "could not be downloaded" not in str(caught.value)
     assert check_download("https://download.pytorch.org/models/resnet18-f37072fd.pth", "it") == cached
+
+
+def test_a_load_with_the_hub_waits_for_one_without_it(monkeypatch):
+    """The hub's offline mode is a setting of the process: the one does not fail because of the other."""
+    constants = pytest.importorskip("huggingface_hub.constants")
+    from threading import Event, Thread
+
+    from fiftyone_deepcluster.backbones import downloads
+
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
+    problems, seen, inside, go_on = iter(["refused", ""]), [], Event(), Event()
+    monkeypatch.setattr(downloads, "hub_problem", lambda: next(problems))
+
+    def without():
+        with downloads.hub_files("weights", "one/model", "give a path"):
+            seen.append(constants.HF_HUB_OFFLINE)
+            inside.set()
+            go_on.wait(20)
+            seen.append(constants.HF_HUB_OFFLINE)
+
+    def with_it():
+        with downloads.hub_files("weights", "other/model", "give a path"):
+            seen.append(constants.HF_HUB_OFFLINE)
+
+    first = Thread(target=without)
+    first.start()
+    assert inside.wait(20)
+    second = Thread(target=with_it)
+    second.start()
+    second.join(0.3)
+    assert second.is_alive(), "it waits"
+    go_on.set()
+    first.join(20)
+    second.join(20)
+    assert seen == [True, True, False]
+    assert not constants.HF_HUB_OFFLINE
+
+
+def test_an_offline_mode_that_the_user_set_is_named(monkeypatch):
+    constants = pytest.importorskip("huggingface_hub.constants")
+    from huggingface_hub.errors import OfflineModeIsEnabled
+
+    from fiftyone_deepcluster.backbones.downloads import hub_files
+
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
+    with (
+        pytest.raises(OptionsError, match=r"weights could not be downloaded from .*HF_HUB_OFFLINE is set"),
+        hub_files("weights", "one/model", "give a path"),
+    ):
+        raise OfflineModeIsEnabled
+    assert constants.HF_HUB_OFFLINE

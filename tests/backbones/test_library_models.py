@@ -252,6 +252,21 @@ def test_one_number_is_that_of_all_channels_and_a_mean_that_is_not_stated_is_nam
     file.write_text(json.dumps(GOOD | {"image_mean": None}))
     with pytest.raises(OptionsError, match="its image processor states no image_mean"):
         build_network(backbone, "model", (3, 32), "pretrained")
+    images = rgb(2, 32)
+    untrained = build_network(backbone, "model", (3, 32), None).input_norm(images)
+    torch.testing.assert_close(
+        untrained, build_network(backbone, "imagenet", (3, 32), None).input_norm(images)
+    )
+
+
+def test_a_file_about_texts_only_states_no_mean(dinov2, tmp_path):
+    folder = shutil.copytree(dinov2, tmp_path / "model")
+    (folder / "preprocessor_config.json").unlink(missing_ok=True)
+    named(folder, "transformers").build(3, 32, None).model.save_pretrained(folder)
+    (folder / "processor_config.json").write_text(json.dumps({"processor_class": "CLIPProcessor"}))
+    with pytest.raises(OptionsError, match=r"it has no preprocessor_config\.json"):
+        build_network(named(folder, "transformers"), "model", (3, 32), "pretrained")
+    build_network(named(folder, "transformers"), "model", (3, 32), None)
 
 
 @pytest.mark.parametrize("library", ["timm", "transformers"])

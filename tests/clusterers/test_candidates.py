@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -9,7 +11,7 @@ from sklearn.datasets import load_digits
 
 import fiftyone_deepcluster as fdc
 from fiftyone_deepcluster.clusterers.best_of import BestOf
-from fiftyone_deepcluster.clusterers.candidates import try_clusterings
+from fiftyone_deepcluster.clusterers.candidates import ranked, try_clusterings
 from fiftyone_deepcluster.core.record import RunRecord
 from fiftyone_deepcluster.errors import InputError, OptionsError
 from fiftyone_deepcluster.metrics.agreement import agreement
@@ -67,6 +69,13 @@ def test_the_choice_has_the_highest_worth_among_those_with_the_number_of_cluster
     worths = {one.name: one.others * one.information**0.5 * one.balance for one in able}
     assert trial.chosen.name == max(worths, key=worths.get)
     assert len(able) < len(trial.candidates), "HDBSCAN leaves images out"
+
+
+def test_without_information_agreement_and_balance_decide(trial):
+    able = [replace(one, information=0.0) for one in trial.candidates if one.clustering.n_clusters == 10]
+    first = ranked(able, 10)[0]
+    assert first.others * first.balance == max(one.others * one.balance for one in able if not one.leaves_out)
+    assert first.objective > min(one.objective for one in able), "the lowest objective would be another"
 
 
 def test_objectives_are_those_after_refinement_in_the_common_space(trial, some):

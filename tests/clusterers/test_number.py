@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 import numpy as np
 import pytest
 
+from fiftyone_deepcluster.clusterers.base import CLUSTERERS
 from fiftyone_deepcluster.clusterers.gain import further_numbers, gains, mean_squares, standing_out
+from fiftyone_deepcluster.clusterers.kmeans.clusterer import KMeans
 from fiftyone_deepcluster.clusterers.number import NumberSweep, _recommended, sweep_numbers
 from fiftyone_deepcluster.errors import InputError
 
@@ -20,13 +24,35 @@ def test_planted_groups_are_counted(blobs):
     lines = str(found).splitlines()
     assert len(lines) == 9
     assert [line[0] for line in lines[1:8]] == [" ", " ", ">", " ", " ", " ", " "]
-    assert lines[-1] == "recommended: 4 clusters, in every repetition"
+    assert lines[-1] == "recommended: 4 clusters, no other number stands out more"
     assert found.stands_out
     assert found.gain[2] > 1.6 > max(found.gain[3:])
 
 
+class FewClusters(KMeans):
+    """k-means into at most eight clusters."""
+
+    name: Literal["few-clusters"] = "few-clusters"
+
+    def find(self, vectors, request):
+        if request.number > 8:
+            raise InputError("too many; lower n_clusters")
+        return super().find(vectors, request)
+
+
+def test_a_number_that_was_not_asked_for_and_cannot_be_clustered_is_left_out(blobs, monkeypatch):
+    parse = CLUSTERERS.parse
+    monkeypatch.setattr(CLUSTERERS, "parse", lambda value: FewClusters() if value == "few" else parse(value))
+    assert max(further_numbers(range(2, 9), len(blobs))) > 8
+    found = sweep_numbers(blobs, range(2, 9), reducer="identity", clusterer="few", repetitions=2)
+    assert found.numbers == tuple(range(2, 9))
+    assert found.recommended == 4
+    with pytest.raises(InputError, match="too many"):
+        sweep_numbers(blobs, range(2, 10), reducer="identity", clusterer="few", repetitions=2)
+
+
 def test_without_groups_no_number_stands_out():
-    """Uniform in two dimensions: each number halves the distances as its larger ones do."""
+    """Uniform in two dimensions: the squared distances fall as 1 / k at every step."""
     found = sweep_numbers(np.random.default_rng(0).random((900, 2)), range(3, 9), reducer="identity")
     assert max(found.gain) < 1.6
     assert not found.stands_out

@@ -113,3 +113,11 @@ def test_a_folder_of_a_model_that_is_gone_is_named_and_where_a_relative_path_is_
     assert lost_files(local) == "model='local-dir:/no/folder'"
     assert lost_files(fdc.Frozen(backbone="resnet18", weights="IMAGENET1K_V1")) == ""
     assert lost_files(fdc.Frozen(backbone={"name": "timm", "model": "resnet18"}, weights="pretrained")) == ""
+
+
+def test_names_of_weights_are_no_files():
+    from fiftyone_deepcluster.api.given_weights import lost_files
+
+    assert lost_files(fdc.Frozen(n_clusters=2, weights="someone/model")) == ""
+    for path in ("./small", "/away/small", "away/small.PTH"):
+        assert lost_files(fdc.Frozen(n_clusters=2, weights=path)).startswith(f"weights={path!r}")

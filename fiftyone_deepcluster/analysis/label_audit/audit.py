@@ -125,9 +125,7 @@ def _check_vectors(
         raise InputError(f"vectors is of type {vectors.dtype}; give floating-point numbers")
     masked = arguments.masked_problem(vectors)
     if masked:
-        raise InputError(
-            f"vectors {masked}; fill them (vectors.filled(numpy.nan)), or leave these images out"
-        )
+        raise InputError(f"vectors {masked}; leave these images out, or give NaN there")
     sides: dict[str, Any] = {
         "labels": labels,
         "groups": known.groups,

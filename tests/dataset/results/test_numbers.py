@@ -78,7 +78,7 @@ def test_sweeps_of_older_versions_are_read(planted):
     assert len(kept.pop("gain")) == 3
     findings.save("numbers", kept)
     assert stored_sweep(run) == replace(found, gain=())
-    assert stored_sweep(run).advice == "recommended: 3 clusters, in every repetition"
+    assert stored_sweep(run).advice == "recommended: 3 clusters, no other number scores nearly as well"
 
 
 def test_a_view_and_the_number_of_images_limit_it(planted):
