@@ -49,12 +49,11 @@ def hub_url() -> str:
 
 def hub_problem() -> str:
     """Why the Hugging Face hub cannot be reached; empty if it can. Any answer counts, also one of a proxy."""
-    import httpx
-    from huggingface_hub import constants
+    from huggingface_hub import constants, get_session
 
     if constants.HF_HUB_OFFLINE:
         return "HF_HUB_OFFLINE is set"
-    return problem_of(lambda: httpx.head(hub_url(), timeout=ANSWER_SECONDS))
+    return problem_of(lambda: get_session().head(hub_url(), timeout=ANSWER_SECONDS))
 
 
 _ONE_LOAD = threading.RLock()

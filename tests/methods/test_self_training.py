@@ -204,7 +204,7 @@ def test_images_without_a_given_vector_are_noted_and_clustered(digits):
         (np.full((120, 2), 3.0), None, "other_vectors has the same vector for all images"),
         (np.full((120, 2), 1e20), None, r"other_vectors has values up to 1.0e\+20"),
         (torch.ones(120, 2, requires_grad=True), None, "other_vectors=.* is not numeric"),
-        ([["a"]] * 120, None, "other_vectors=.* is not numeric"),
+        ([["a"]] * 120, None, r"other_vectors holds texts .*; give numbers"),
         (np.zeros((120, 2)), "deepcluster", "'deepcluster' does not use .*method='self-training'"),
     ],
 )
