@@ -24,14 +24,14 @@ def masked(values, at=()):
 
 
 ODD = {
-    "texts": (VECTORS.astype(str), "holds texts .*astype"),
+    "texts": (VECTORS.astype(str), r"holds texts .*; give numbers \(float32\)"),
     "bytes": (VECTORS.astype("S8"), "holds texts"),
     "objects of text": (VECTORS.astype(str).astype(object), "holds texts"),
     "lists of text": (VECTORS.astype(str).tolist(), "holds texts"),
     "complex": (VECTORS + 1j, "is of type complex64; give real numbers"),
     "dates": (VECTORS.astype("datetime64[s]"), "is of type datetime64"),
-    "masked": (masked(VECTORS, [3, 5]), r"has 128 masked entries; fill them \(\w+\.filled\(numpy\.nan\)\)"),
-    "one masked": (masked(VECTORS, [(3, 4)]), "has 1 masked entry; fill"),
+    "masked": (masked(VECTORS, [3, 5]), "has 128 masked entries; leave these images out"),
+    "one masked": (masked(VECTORS, [(3, 4)]), "has 1 masked entry; leave"),
     "rows that are masked": (list(masked(VECTORS, [3])), "has 64 masked entries"),
 }
 
@@ -83,7 +83,7 @@ def test_masked_labels_are_refused():
 
 
 def test_an_audit_takes_no_masked_arrays():
-    with pytest.raises(InputError, match=r"^vectors has 64 masked entries; fill"):
+    with pytest.raises(InputError, match=r"^vectors has 64 masked entries; leave"):
         fdc.audit_vectors(masked(VECTORS, [3]), CLASSES)
     with pytest.raises(InputError, match=r"^labels has 1 masked entry; give None"):
         fdc.audit_vectors(VECTORS, masked(CLASSES, [3]))

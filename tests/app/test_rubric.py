@@ -52,7 +52,10 @@ ALLOWED = {
     ("dataset/runs/detached.py", "subprocess"): "starts a run in this very interpreter",
     ("images/cache/worker_pool.py", "subprocess"): "decodes images in this very interpreter",
     ("images/cache/worker_pool.py", "pickle.load"): "reads the pipe of that child process",
-    ("backbones/downloads.py", "urllib.request"): "asks whether the host answers whose weights torch is to download",
+    (
+        "backbones/downloads.py",
+        "urllib.request",
+    ): "asks whether the host answers whose weights torch is to download",
     ("backbones/downloads.py", "urllib.error"): "an error code is an answer, too",
     ("__init__.py", "importlib.import_module"): "loads a module of this package at its first use",
     ("core/registry.py", "importlib.import_module"): "loads the modules of this package that register parts",

@@ -114,7 +114,7 @@ def test_further_numbers_reach_twice_the_largest_with_two_vectors_each():
 def test_sweeps_of_older_versions_recommend_by_their_score():
     old = NumberSweep((2, 3), (1.0, 0.5), (0.5, 0.5), (1.0, 0.9), (4.0, 3.0), 2, (2, 3))
     assert not old.stands_out
-    assert old.advice == "recommended: 2 clusters, interval 2 to 3"
+    assert old.advice == "recommended: 2 clusters, 2 to 3 score nearly as well"
     assert str(old).splitlines()[1].split() == [">", "2", "-", "1.000", "0.500", "1.000", "4.000"]
 
 
