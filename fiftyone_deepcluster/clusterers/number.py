@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     import torch
     from numpy.typing import NDArray
 
+    from fiftyone_deepcluster.clusterers.base import Clusterer
     from fiftyone_deepcluster.clusterers.values import Clustering
     from fiftyone_deepcluster.core.progress import Observer
 
@@ -131,12 +132,7 @@ def sweep_numbers(
     wanted = _wanted(numbers, len(vectors))
     seed = arguments.whole_number("seed", seed, 0, LARGEST_SEED)
     repetitions = arguments.whole_number("repetitions", repetitions, 2, _MOST_REPETITIONS)
-    reduce, cluster = REDUCERS.parse(reducer), CLUSTERERS.parse(clusterer)
-    if cluster.finds_number:
-        raise OptionsError(
-            f"the clusterer {cluster.name!r} determines the number of clusters itself, so that numbers cannot be "
-            "compared; give one that needs a number, such as 'kmeans' or 'gmm'"
-        )
+    reduce, cluster = REDUCERS.parse(reducer), _needing_a_number(clusterer)
     seeds = [derive(seed, "sweep", i) for i in range(repetitions)]
     observer = observer_or_silent(observer)
     observer.phase(f"{reduce.name} of every seed", repetitions)
@@ -144,8 +140,7 @@ def sweep_numbers(
     tried = sorted({*wanted, *further_numbers(wanted, len(vectors))})
     accuracy = LinearAccuracy(vectors, seeds[0])
     observer.phase("clusterings", len(tried) * repetitions)
-    found, squares = [], [_squares(layouts, None)]
-    done = []
+    done, found, squares = [], [], [_squares(layouts, None)]
     for k in tried:
         try:
             runs = [
@@ -161,6 +156,17 @@ def sweep_numbers(
         if k in wanted:
             found.append(_scores(layouts, runs, accuracy))
     return _recommended(wanted, np.asarray(found), _gains(wanted, done, np.asarray(squares)))
+
+
+def _needing_a_number(clusterer: Any) -> Clusterer:
+    """The clusterer, by name or dictionary; OptionsError if it determines the number of clusters itself."""
+    cluster = CLUSTERERS.parse(clusterer)
+    if cluster.finds_number:
+        raise OptionsError(
+            f"the clusterer {cluster.name!r} determines the number of clusters itself, so that numbers cannot be "
+            "compared; give one that needs a number, such as 'kmeans' or 'gmm'"
+        )
+    return cluster
 
 
 def numbers_between(smallest: int, largest: int, most: int = 20) -> list[int]:

@@ -11,8 +11,7 @@ from PIL import Image
 from sklearn.datasets import load_digits
 
 import fiftyone_deepcluster as fdc
-from fiftyone_deepcluster.api.notes import in_one_cluster, not_settled
-from fiftyone_deepcluster.api.resuming import check_same, compared
+from fiftyone_deepcluster.api.notes import not_settled
 from fiftyone_deepcluster.clusterers.base import CLUSTERERS, Clusterer
 from fiftyone_deepcluster.core import checkpoints
 from fiftyone_deepcluster.core.progress import Fanout
@@ -120,17 +119,6 @@ def test_checkpoint_of_another_run_is_refused(digits, options, unbroken):
         fdc.fit(digits[0], options.model_copy(update={"seed": 1}), run_dir=unbroken.run_dir)
     with pytest.raises(CheckpointError, match="other images"):
         fdc.fit(digits[0][:300], options, run_dir=unbroken.run_dir)
-
-
-def test_checkpoints_of_versions_without_an_option_are_resumed_with_its_default(tmp_path):
-    new = {"initial_tolerance", "initial_max_epochs"}
-    options = fdc.LDPO(n_clusters=10)
-    now = {"options": compared(options), "images": "these", "shape": [3]}
-    older = {**now, "options": {name: value for name, value in now["options"].items() if name not in new}}
-    check_same(older, now, tmp_path, "fit again")
-    other = {**now, "options": compared(options.model_copy(update={"initial_tolerance": 0.2}))}
-    with pytest.raises(CheckpointError, match=r"other options \(initial_tolerance\)"):
-        check_same(older, other, tmp_path, "fit again")
 
 
 def test_broken_checkpoint_is_named(digits, options, tmp_path):
@@ -425,12 +413,3 @@ def test_images_too_few_for_umap_have_no_such_baseline(digits, n):
 def test_too_large_min_steps_are_refused(method):
     with pytest.raises(OptionsError, match="min_steps"):
         parse_options(method, {"n_clusters": 3, "min_steps": 10**12})
-
-
-def test_one_cluster_is_said_with_a_cause_only_where_a_number_was_asked_for():
-    labels = np.zeros(5, np.int64)
-    assert "their vectors are the same" in in_one_cluster(labels, 3)[0]
-    assert in_one_cluster(labels, None) == [
-        "all 5 images are in one cluster, which the clusterer found; give n_clusters, or other options of the clusterer"
-    ]
-    assert in_one_cluster(labels, 1) == in_one_cluster(np.arange(5), 3) == []

@@ -113,3 +113,12 @@ def test_fewer_clusters_because_of_few_images_give_a_note():
         settled = fdc.CardiacMR(setting="balanced", **given)
         assert settled.remarks(few) == []
         assert settled.resolve(few).pseudo_clusters == 24
+
+
+def test_one_cluster_is_said_with_a_cause_only_where_a_number_was_asked_for():
+    labels = np.zeros(5, np.int64)
+    assert "their vectors are the same" in notes.in_one_cluster(labels, 3)[0]
+    assert notes.in_one_cluster(labels, None) == [
+        "all 5 images are in one cluster, which the clusterer found; give n_clusters, or other options of the clusterer"
+    ]
+    assert notes.in_one_cluster(labels, 1) == notes.in_one_cluster(np.arange(5), 3) == []
