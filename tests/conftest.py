@@ -244,8 +244,11 @@ def seeded() -> Iterator[None]:
 
 
 @pytest.fixture(scope="session")
-def digits_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """scikit-learn's 1797 digits as gray PNG files of 8 x 8: ``0000-5.png`` shows a five."""
+def digits_dir(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """scikit-learn's 1797 digits as gray PNG files of 8 x 8: ``0000-5.png`` shows a five.
+
+    All tests share them: one that has changed, added or removed a file makes the run of the tests fail at its end.
+    """
     from PIL import Image
     from sklearn.datasets import load_digits
 
@@ -253,7 +256,11 @@ def digits_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
     digits = load_digits()
     for row, (image, label) in enumerate(zip(digits.images, digits.target, strict=True)):
         Image.fromarray((image * 255 / 16).astype("uint8")).save(folder / f"{row:04d}-{label}.png")
-    return folder
+    made = {file.name: file.read_bytes() for file in folder.iterdir()}
+    yield folder
+    left = {file.name: file.read_bytes() for file in folder.iterdir()}
+    changed = sorted(name for name in made.keys() | left.keys() if made.get(name) != left.get(name))
+    assert not changed, f"a test changed the digits that all tests share: {', '.join(changed)}"
 
 
 @pytest.fixture
