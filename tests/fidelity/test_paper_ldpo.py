@@ -341,11 +341,12 @@ def test_random_labels_without_mining_are_trained_on(make_corpus):
 def test_rim_maximizes_equations_1_to_3():
     """The objective of the solution by loops, on the vectors as they are; biases have no penalty."""
     draw = np.random.default_rng(4)
-    vectors = 9 * draw.normal(size=(3, 2)).repeat(20, axis=0) + draw.normal(size=(60, 2))
-    clusterer = resolved().clusterer.model_copy(update={"n_init_clusters": 6})
+    vectors = 20 * draw.normal(size=(3, 2)).repeat(20, axis=0) + 8 * draw.normal(size=(60, 2))
+    clusterer = resolved().clusterer.model_copy(update={"n_init_clusters": 3})
     points, unit = rim.standardized(torch.from_numpy(vectors))
     model = clusterer._initial_model(points, 1)
     point, found = rim.solve(points, model, penalty=clusterer.penalty / unit**2, max_iter=100)
+    assert point.n_clusters == 3, "none is left out"
     weights = found.weights.numpy() / unit  # of the vectors themselves
     biases = found.biases.numpy() - vectors.mean(axis=0) @ weights
 
