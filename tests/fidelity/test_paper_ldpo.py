@@ -218,6 +218,7 @@ def test_mining_has_the_numbers_of_mdpm():
     assert 256 * mining.stride == 32
     assert (mining.activations, mining.support, mining.confidence) == (20, 1e-4, 0.3)
     assert mining.layer is None, "FC7, the features"
+    assert (mining.shortest, mining.longest) == (3, 6), "ours"
     assert not mining.cross_fit
 
 
