@@ -56,9 +56,11 @@ class LDPO(Published, Trained):
     """LDPO: clusters of a fine-tuned network's encodings, repeated until adjacent rounds agree.
 
     ``preset="paper"``: ImageNet's AlexNet, a split of 70/10/20 redrawn every round, PCA to 4096 for encodings, k-means
-    with a known number or RIM with lambda = 1 that finds it, and convergence by purity and NMI. The paper leaves open
-    the thresholds, learning rates, epochs and the factor of the softmax layer; those of the preset are usual ones.
-    Without pre-trained weights, which the paper always has, the backbone is trained from scratch at the head's rate.
+    with a known number or RIM with lambda = 1 that finds it, and convergence by purity and NMI of two rounds. With
+    mined patches, ``initial="random"`` and ``"kmeans"`` are only the groups that patches are first mined in. The paper
+    leaves open the thresholds, learning rates, epochs and the factor of the softmax layer; those of the preset are
+    usual ones. Without pre-trained weights, which the paper always has, the backbone is trained from scratch at the
+    head's rate.
 
     With pre-trained weights the default is AdamW with low learning rates, a one-cycle schedule per round, small
     batches, gentle crops (above 64 pixels) and only the most confident 80 % of each cluster: training on every image
@@ -230,7 +232,8 @@ class LDPO(Published, Trained):
         0.9,
         gt=0,
         le=1,
-        description="Stop when the NMI with the last round reaches this twice; empty: never.",
+        description="Stop when the NMI with the last round reaches this twice, with the preset of the paper once; "
+        "empty: never.",
         json_schema_extra=ADVANCED,
     )
     stop_purity: float = Field(
@@ -351,14 +354,32 @@ class LDPO(Published, Trained):
             initial_rule=rule if self.initial_epochs is None else None,
             holdout=holdout,
             confident_share=self.confident_share or 1.0,
+            train_initial=self._trains_on_initial,
         )
 
+    @property
+    def _trains_on_initial(self) -> bool:
+        """Whether the first round trains on the labels of ``initial``, and not on clusters.
+
+        The paper's random and k-means groups "initialize the patch mining procedure" (section 3.2); the network is
+        trained on the clusters of the codes.
+        """
+        only_mined = self.preset == "paper" and self.encoder.name == "patch-mining"
+        return self.initial != "features" and not (only_mined and self.initial in ("random", "kmeans"))
+
     def stop_rules(self) -> tuple[StopRule, ...]:
-        """Stop on purity and NMI of two consecutive rounds and a stable number of clusters."""
+        """Stop on purity and NMI with the last round: of two rounds in a row, with a stable number of clusters.
+
+        In the preset of one round, as in the paper (section 3.2). The clusters before a first round on given labels do
+        not count there: the network is not the one that the paper starts from.
+        """
         from fiftyone_deepcluster.training.stopping import StopOnAgreement
 
         if self.stop_nmi is None:
             return ()
+        if self.preset == "paper":
+            least = 2 if self._trains_on_initial else 1
+            return (StopOnAgreement(self.stop_nmi, not_before=least, purity=self.stop_purity),)
         return (StopOnAgreement(self.stop_nmi, patience=2, purity=self.stop_purity, settled=SETTLED_SHARE),)
 
     def make_network(self) -> Network:

@@ -59,6 +59,8 @@ class RoundLabelsParts:
         epochs: epochs per round; 0: no training.
         seed: random seed.
         initial: pseudo-labels of the first round, a name of ``initial_labels``.
+        train_initial: whether the first round trains on them; otherwise it trains on clusters of vectors whose encoder
+            was given them as the last clusters.
         initial_epochs: minimum number of epochs of the first round on given labels or topics.
         initial_rule: ends that round when its loss has converged, instead of ``initial_epochs``; None: does not.
         holdout: split into training and held-out images in each round; None: train on all images.
@@ -77,6 +79,7 @@ class RoundLabelsParts:
     epochs: int
     seed: int
     initial: InitialName = "features"
+    train_initial: bool = True
     initial_epochs: int = 1
     initial_rule: LossConvergence | None = None
     holdout: Holdout | None = None
@@ -166,7 +169,8 @@ class RoundLabels:
         found = self._most_stable(clusterers, vectors, watched, corpus)
         pseudo = self._pseudo_classes(found, vectors, wanted, corpus)
         corpus.observer.advance(1)
-        if self._clusterings > 0 or anchors is not None or parts.initial == "features":
+        replaced = parts.initial == "features" or not parts.train_initial
+        if self._clusterings > 0 or anchors is not None or replaced:
             self._pseudo, self._whole = self._confident(pseudo, anchors), pseudo.labels
         self._clusterings += 1
         scores = {**encoding.scores, **held_out, "pseudo_clusters": float(pseudo.n_clusters)}

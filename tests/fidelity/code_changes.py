@@ -12,14 +12,18 @@ import numpy as np
 from sklearn.datasets import load_digits
 from torch import nn
 
+from fiftyone_deepcluster.analysis import category_tree
 from fiftyone_deepcluster.backbones import ucnn
 from fiftyone_deepcluster.backbones.projection import Projected
 from fiftyone_deepcluster.backbones.torchvision import Torchvision
 from fiftyone_deepcluster.clusterers.base import CLUSTERERS
 from fiftyone_deepcluster.clusterers.kmeans import clusterer as kmeans
+from fiftyone_deepcluster.clusterers.rim import information as rim
+from fiftyone_deepcluster.clusterers.rim.clusterer import Rim
 from fiftyone_deepcluster.features import streaming as codes
 from fiftyone_deepcluster.features.fisher import Fisher
-from fiftyone_deepcluster.features.patch_mining import patches
+from fiftyone_deepcluster.features.patch_mining import detectors, itemsets, patches
+from fiftyone_deepcluster.features.patch_mining.detectors import Background, Limit
 from fiftyone_deepcluster.features.patch_mining.encoder import PatchMining
 from fiftyone_deepcluster.features.vlad import Vlad
 from fiftyone_deepcluster.methods import cardiac_mr, deepcluster_v2, ldpo
@@ -29,10 +33,12 @@ from fiftyone_deepcluster.methods.deepcluster_v2 import DeepClusterV2
 from fiftyone_deepcluster.methods.ldpo import LDPO
 from fiftyone_deepcluster.methods.trained import Trained
 from fiftyone_deepcluster.methods.ucnn import UCNN
+from fiftyone_deepcluster.metrics import agreement
 from fiftyone_deepcluster.pseudo_labels import memory_bank, streaming
 from fiftyone_deepcluster.pseudo_labels.convergence import LossConvergence
-from fiftyone_deepcluster.pseudo_labels.holdout import Holdout
+from fiftyone_deepcluster.pseudo_labels.holdout import Holdout, Split
 from fiftyone_deepcluster.pseudo_labels.pairs import FrozenTargets
+from fiftyone_deepcluster.pseudo_labels.round_labels import RoundLabels
 from fiftyone_deepcluster.training import losses
 from fiftyone_deepcluster.training.optimizers import OptimizerSpec
 from fiftyone_deepcluster.training.stopping import StopOnAgreement
@@ -101,6 +107,38 @@ def of_training_images(self: Holdout, corpus: Any, labels: Any, split: Any) -> d
     return SCORES(self, corpus, labels, replace(split, test=split.training))
 
 
+def without_holdout(self: Holdout, n: int, round_index: int, groups: Any = None) -> Split:
+    """All images in the training part."""
+    return replace(SPLIT(self, n, round_index, groups), training=np.arange(n))
+
+
+def begins_anew(self: RoundLabels, corpus: Any) -> Any:
+    """An assignment after which the network has other weights than it was trained to."""
+    found = ASSIGN(self, corpus)
+    for weights in corpus.network.backbone.parameters():
+        weights.data.mul_(0.5)
+    return found
+
+
+def certain(model: Any, points: Any) -> Any:
+    """Minus the mean entropy, and not the mutual information."""
+    value, by_weights, by_biases = INFORMATION(model, points)
+    mean = sum(logs.exp().sum(dim=0) for _, logs in model.log_probabilities(points)) / len(points)
+    return value + float((mean * mean.log()).sum()), by_weights, by_biases
+
+
+def half_the_penalty(gain: Any, start: Any, *, penalty: float, max_iter: int) -> Any:
+    """RIM's optimization with another factor in equation 3."""
+    return ASCEND(gain, start, penalty=penalty / 2, max_iter=max_iter)
+
+
+def one_way(confusion: Any, sizes: Any, groups: Any) -> Any:
+    """Prob(i|j) of equation 4 without Prob(j|i)."""
+    member = np.eye(int(groups.max()) + 1)[groups]
+    return member.T @ confusion @ member
+
+
+ASSIGN, INFORMATION, ASCEND = RoundLabels.assign, rim.information, rim.ascend
 UCNN_MODULE = ucnn.module_class()
 PROJECTED, MAKE_TORCHVISION, SCORES = Projected.__init__, Torchvision.make_module, Holdout.scores
 HEADS, CROPS, RATES = (
@@ -207,6 +245,11 @@ SIZES = "test_encodings_have_the_papers_sizes"
 UNSCALED = "test_rim_clusters_vectors_that_are_neither_whitened_nor_of_length_1"
 SPLIT = Holdout.split
 
+FIRST_GROUPS = "test_patches_are_mined_in_the_first_groups_and_then_in_clusters"
+ALGORITHM_1, RIM = "test_merging_is_algorithm_1", "test_rim_maximizes_equations_1_to_3"
+CODE = "test_a_code_has_the_largest_score_of_every_detector_in_the_image_and_its_quarters"
+HIERARCHY, AFFINITY = "test_the_hierarchy_is_equations_4_to_7", category_tree.affinity_of
+DETECTORS, DESCRIBER, PATH = Background.detectors, PatchMining._describer, Rim._path
 TOPICS = "test_topics_train_a_network_until_it_has_converged_before_clusters_follow"
 LDPOS: dict[str, Change] = {
     "LDPO: RIM from 100 clusters": (
@@ -273,6 +316,77 @@ LDPOS: dict[str, Change] = {
         "ldpo", "test_convergence_is_purity_and_nmi_of_adjacent_rounds", {}, LDPO, "stop_rules",
         lambda self: (StopOnAgreement(self.stop_nmi or 1.0),),
     ),
+    "LDPO: convergence of two rounds in a row": (
+        "ldpo", "test_convergence_is_purity_and_nmi_of_adjacent_rounds", {}, LDPO, "stop_rules",
+        then(LDPO.stop_rules, lambda rules: (replace(rules[0], patience=2),)),
+    ),
+    "LDPO: convergence needs a settled number": (
+        "ldpo", "test_convergence_is_purity_and_nmi_of_adjacent_rounds", {}, LDPO, "stop_rules",
+        then(LDPO.stop_rules, lambda rules: (replace(rules[0], settled=0.05),)),
+    ),
+    "LDPO: clusters before topics count": (
+        "ldpo", "test_clusters_before_a_first_round_on_given_labels_are_not_of_the_loop", {}, LDPO, "stop_rules",
+        then(LDPO.stop_rules, lambda rules: (replace(rules[0], not_before=0),)),
+    ),
+    "LDPO: NMI by the larger entropy": (
+        "ldpo", "test_purity_and_nmi_are_of_the_clusters_of_adjacent_rounds", {}, agreement, "_nmi",
+        lambda counts, average: NMI(counts, "max"),
+    ),
+    "LDPO: the network begins anew in every round": (
+        "ldpo", "test_the_network_is_fine_tuned_further_in_every_round", {}, RoundLabels, "assign", begins_anew,
+    ),
+    "LDPO: training on all images": (
+        "ldpo", "test_the_network_is_fine_tuned_further_in_every_round", {}, Holdout, "split", without_holdout,
+    ),
+    "LDPO: training on random groups": (
+        "ldpo", FIRST_GROUPS, {"initial": "random"}, LDPO, "task_parts",
+        then(LDPO.task_parts, with_values(train_initial=True)),
+    ),
+    "LDPO: the same groups in every first round": (
+        "ldpo", FIRST_GROUPS, {"initial": "features"}, PatchMining, "_groups",
+        lambda self, n, request: np.arange(n) % request.n_groups,
+    ),
+    "LDPO: 10 activations a transaction": (
+        "ldpo", "test_transactions_are_the_indices_of_the_largest_activations", {}, LDPO, "_encoder_for",
+        then(LDPO._encoder_for, only(PatchMining, activations=10)),
+    ),
+    "LDPO: other scales": (
+        "ldpo", "test_mining_has_the_numbers_of_mdpm", {}, LDPO, "_encoder_for",
+        then(LDPO._encoder_for, only(PatchMining, scales=(0.5, 0.75))),
+    ),
+    "LDPO: the patterns of most patches are left out": (
+        "ldpo", "test_the_patterns_of_a_group_are_those_that_cover_most_of_its_patches", {}, itemsets, "_confidence",
+        lambda everything, sets: np.where(np.arange(len(sets)) < 12, 0.1, CONFIDENCE(everything, sets)),
+    ),
+    "LDPO: merging where one score is above the threshold": (
+        "ldpo", ALGORITHM_1, {}, Limit, "strength",
+        lambda self, scores, ground: scores.maximum(scores.T) - self.score,
+    ),
+    "LDPO: merging at any score": ("ldpo", ALGORITHM_1, {}, Limit, "strength", lambda self, scores, ground: scores + 9),
+    "LDPO: no merging": ("ldpo", ALGORITHM_1, {}, detectors, "_mutual", lambda strength: []),
+    "LDPO: detectors without the background": (
+        "ldpo", ALGORITHM_1, {}, Background, "detectors", lambda self, means: DETECTORS(self, means + self.mean),
+    ),
+    "LDPO: mean scores of the windows": (
+        "ldpo", CODE, {}, patches, "strongest",
+        lambda scores, middles: STRONGEST(scores.mean(dim=1, keepdim=True).expand_as(scores), middles),
+    ),
+    "LDPO: codes of the first scale": (
+        "ldpo", CODE, {}, PatchMining, "_describer",
+        lambda self, corpus, found: DESCRIBER(self.model_copy(update={"scales": self.scales[:1]}), corpus, found),
+    ),
+    "LDPO: no entropy of the mean": ("ldpo", RIM, {}, rim, "information", certain),
+    "LDPO: half the penalty": ("ldpo", RIM, {}, rim, "ascend", half_the_penalty),
+    "LDPO: lambda of vectors of length 1": (
+        "ldpo", RIM, {}, Rim, "_path", lambda self, points, unit, model: PATH(self, points, 1.0, model),
+    ),
+    "LDPO: affinity in one direction": (
+        "ldpo", HIERARCHY, {}, category_tree, "affinity_of", one_way,
+    ),
+    "LDPO: affinity without the sizes of classes": (
+        "ldpo", HIERARCHY, {}, category_tree, "affinity_of",
+        lambda confusion, sizes, groups: AFFINITY(confusion, np.ones_like(sizes), groups),
+    ),
     "LDPO: topics are not used": (
         "ldpo", TOPICS, {}, LDPO, "task_parts", then(LDPO.task_parts, with_values(initial="features")),
     ),
@@ -302,7 +416,12 @@ LDPOS: dict[str, Change] = {
     ),
 }  # fmt: skip
 
-RESIZED = patches._resized
+RESIZED, STRONGEST, CONFIDENCE, NMI = (
+    patches._resized,
+    patches.strongest,
+    itemsets._confidence,
+    agreement._nmi,
+)
 
 OTHERS: dict[str, Change] = {
     "cardiac MR: 4 clusters per class": (
