@@ -72,17 +72,19 @@ def freeze_until(network: Network, layer: Layer) -> None:
             weights.requires_grad_(False)
 
 
-def cut_layer(network: Network, images: torch.Tensor, name: str | None = None) -> Layer:
+def cut_layer(network: Network, images: torch.Tensor, name: str | None = None, *, stages: int = 1) -> Layer:
     """The layer below which a backbone is frozen.
 
     By default the last layer before the last reduction of the maps' height. Above it are the layers that fine-tuning
     changes most, and its maps are small: 38 kB in 16 bits for MobileNetV2 at 224 pixels, where the image has 150 kB.
-    Of the blocks of a transformer, whose tokens are not reduced, three quarters are below the cut (ours).
+    Of the blocks of a transformer, whose tokens are not reduced, a quarter is a stage (ours).
 
     Args:
         network: the network.
         images: (B, C, H, W) float in 0..1, of the network's input size.
-        name: name of the layer; None: the default.
+        name: name of the layer; None: by the number of stages.
+        stages: number of stages above the cut, which are layers with maps of the same height; fewer where the network
+            has no layer below them.
 
     Raises:
         InputError: there is no such layer, or no layer with maps that are reduced later.
@@ -96,26 +98,34 @@ def cut_layer(network: Network, images: torch.Tensor, name: str | None = None) -
                 "choose an earlier layer"
             )
         return chosen
-    larger = larger_maps(layers) or _lower_blocks(layers)
-    if not larger:
+    below = next(
+        (
+            found
+            for n in range(stages, 0, -1)
+            if (found := larger_maps(layers, n) or _lower_blocks(layers, n))
+        ),
+        None,
+    )
+    if below is None:
         raise InputError(
             "this backbone has no layer whose maps are reduced later, at which it can be cut; name a layer, or choose "
             "a convolutional backbone"
         )
-    return larger[-1]
+    return below[-1]
 
 
-def larger_maps(layers: Sequence[Layer]) -> list[Layer]:
-    """The layers with maps that are higher than those of the last layer with maps."""
+def larger_maps(layers: Sequence[Layer], stages: int = 1) -> list[Layer]:
+    """The layers with maps that are higher than those of the last ``stages`` stages, by the heights of the maps."""
     maps = [layer for layer in layers if len(layer.shape) == 3 and layer.shape[1] > 1]
-    return [layer for layer in maps if layer.shape[1] > maps[-1].shape[1]]
+    heights = sorted({layer.shape[1] for layer in maps if layer.shape[1] >= maps[-1].shape[1]})
+    return [layer for layer in maps if layer.shape[1] > heights[stages - 1]] if len(heights) > stages else []
 
 
-def _lower_blocks(layers: Sequence[Layer]) -> list[Layer]:
-    """The first three quarters of the blocks that give tokens, those of the last list of two or more."""
+def _lower_blocks(layers: Sequence[Layer], stages: int) -> list[Layer]:
+    """The blocks that give tokens, those of the last list of two or more, without a quarter of them for each stage."""
     tokens = [layer for layer in layers if len(layer.shape) == 2]
     blocks = [layer for layer in tokens if _parent(layer.path) == _parent(tokens[-1].path)]
-    return blocks[: max(1, 3 * len(blocks) // 4)] if len(blocks) > 1 else []
+    return blocks[: max(1, (4 - stages) * len(blocks) // 4)] if len(blocks) > 1 else []
 
 
 def _parent(path: str) -> str:

@@ -98,7 +98,6 @@ class Options(Part):
         trains: whether the method trains the network.
         cluster_options: names of the options that give a number of clusters of the images.
         default_of_chosen: names of the options whose default is that of another method, which this one chooses.
-        trained_share: share of the network's time that a training step takes, for estimates.
     """
 
     accepts_features: ClassVar[bool] = False
@@ -107,7 +106,6 @@ class Options(Part):
     trains: ClassVar[bool] = True
     cluster_options: ClassVar[tuple[str, ...]] = ("n_clusters",)
     default_of_chosen: ClassVar[tuple[str, ...]] = ()
-    trained_share: ClassVar[float] = 1.0
 
     n_clusters: int | None = Field(10, ge=2, description="Number of clusters to write to the dataset.")
     rounds: int = Field(
@@ -204,6 +202,11 @@ class Options(Part):
     def views_of_an_image(self) -> int:
         """Number of views of every image that are embedded, for estimates."""
         return 1
+
+    @property
+    def trained_share(self) -> float:
+        """Share of the network's time that a training step takes, for estimates."""
+        return 1.0
 
     def chosen_for(self, facts: ImageFacts, *, accelerated: bool) -> Options:
         """These options; those of another method if this one chooses among methods.

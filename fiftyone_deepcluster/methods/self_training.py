@@ -34,6 +34,9 @@ if TYPE_CHECKING:
 FAST: dict[str, Any] = {"views": 4, "runs": 6}
 """Views and runs with ``fast``."""
 
+ENLARGED = 2
+"""Images enlarged this many times look unlike those of the pre-training: one more stage adapts to them (measured)."""
+
 
 @METHODS.register
 class SelfTraining(WithEncoder):
@@ -46,7 +49,6 @@ class SelfTraining(WithEncoder):
     """
 
     joins_vectors: ClassVar[bool] = True
-    trained_share: ClassVar[float] = 0.05
 
     name: Literal["self-training"] = "self-training"
     n_clusters: int | None = Field(10, ge=2, description="Number of clusters.")
@@ -66,8 +68,16 @@ class SelfTraining(WithEncoder):
     )
     layer: str | None = Field(
         None,
-        description="Layer up to which the network is frozen; empty: the last one before the last reduction of the "
-        "maps.",
+        description="Layer up to which the network is frozen; empty: the last one below the trained stages.",
+        json_schema_extra=ADVANCED,
+    )
+    trained_stages: int | None = Field(
+        None,
+        ge=1,
+        le=3,
+        description="Number of stages that are trained, from the last one; a stage is the layers with maps of the same "
+        "size, or a quarter of a transformer's blocks. Empty: 1; 2 for images that are enlarged to twice their size or "
+        "more.",
         json_schema_extra=ADVANCED,
     )
     confident_share: float = Field(
@@ -141,6 +151,11 @@ class SelfTraining(WithEncoder):
         return FAST["views"] if self.fast else getattr(self.encoder, "views", 1)
 
     @property
+    def trained_share(self) -> float:
+        """See ``Options.trained_share``: measured with MobileNetV2, whose stages take similar time."""
+        return 0.05 * (self.trained_stages or 1)
+
+    @property
     def starts_from_pixels(self) -> bool:
         """True for random weights."""
         return self.weights is None
@@ -149,12 +164,17 @@ class SelfTraining(WithEncoder):
         """See ``Options.resolve``.
 
         Raises:
-            OptionsError: an encoder without views.
+            OptionsError: an encoder without views, or both ``layer`` and ``trained_stages``.
         """
         if self.encoder.name != "view-whitened":
             raise OptionsError(
                 f"encoder={self.encoder.name!r} has no views of the images, by which the head labels them; use "
                 "'view-whitened'"
+            )
+        if self.layer is not None and self.trained_stages is not None:
+            raise OptionsError(
+                f"layer={self.layer!r} and trained_stages={self.trained_stages} both say what is trained; give one of "
+                "the two"
             )
         epochs = max(
             self.epochs, math.ceil(self.min_steps * self.batch_size / (self.confident_share * facts.n))
@@ -168,7 +188,11 @@ class SelfTraining(WithEncoder):
             for name, part in (("encoder", self.encoder), ("clusterer", self.clusterer))
         }
         input_norm = self.input_norm or self.backbone.pretrained_norm
-        return self.settled(facts, epochs=epochs, input_norm=input_norm, **parts)
+        settled = self.settled(facts, epochs=epochs, input_norm=input_norm, **parts)
+        if self.layer is not None or self.trained_stages is not None:
+            return settled
+        enlarged = (settled.image_size or 0) >= ENLARGED * facts.side
+        return settled.model_copy(update={"trained_stages": 2 if enlarged else 1})
 
     def remarks(self, facts: ImageFacts) -> list[str]:
         """See ``Options.remarks``."""
@@ -194,6 +218,7 @@ class SelfTraining(WithEncoder):
                 confident_share=self.confident_share,
                 epochs=self.epochs,
                 layer=self.layer,
+                stages=self.trained_stages or 1,
                 recluster=self.recluster,
                 other_weight=self.other_weight,
                 keep_first=self.keep_first,
@@ -227,5 +252,6 @@ class SelfTraining(WithEncoder):
         norm = self.input_norm or self.backbone.pretrained_norm
         network = freeze_norms(make_network(self.backbone, norm, self, self.weights))
         side = self.image_size or 0
-        freeze_until(network, cut_layer(network, torch.zeros(1, self.channels, side, side), self.layer))
+        blank = torch.zeros(1, self.channels, side, side)
+        freeze_until(network, cut_layer(network, blank, self.layer, stages=self.trained_stages or 1))
         return network

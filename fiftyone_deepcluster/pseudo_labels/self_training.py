@@ -42,7 +42,8 @@ class SelfTrainingParts:
         n_clusters: number of clusters.
         confident_share: share of each cluster's images that are trained on, the most confident ones.
         epochs: epochs per round.
-        layer: layer below which the network is frozen; None: see ``cut_layer``.
+        layer: layer below which the network is frozen; None: the last one below the trained stages.
+        stages: number of trained stages; see ``cut_layer``.
         recluster: cluster the learned vectors anew before every round; False: train on the labels of the head.
         other_weight: weight of the vectors of another source, relative to the features and to the head.
         keep_first: return the first clusters where training has not improved them.
@@ -55,6 +56,7 @@ class SelfTrainingParts:
     confident_share: float
     epochs: int
     layer: str | None
+    stages: int
     recluster: bool
     other_weight: float
     keep_first: bool
@@ -167,7 +169,7 @@ class SelfTrainingTask:
         if corpus.cached is not None:
             return True
         blank = torch.zeros(1, corpus.store.shape[3], corpus.size, corpus.size, device=corpus.compute.device)
-        layer = cut_layer(corpus.network, blank, self.parts.layer)
+        layer = cut_layer(corpus.network, blank, self.parts.layer, stages=self.parts.stages)
         return cache_maps(corpus, self.parts.encoder.view_settings, layer)
 
     def _encode(self, corpus: Corpus) -> Encoding:

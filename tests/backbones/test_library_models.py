@@ -301,19 +301,21 @@ def test_a_size_that_is_no_multiple_of_the_patches_is_refused(tiny_folder):
 
 
 @pytest.mark.parametrize(
-    ("model", "size", "cut"),
+    ("model", "size", "stages", "cut"),
     [
-        ("vit_tiny_patch16_224", 32, "blocks.8"),
-        ("convnext_atto", 64, "stages.2"),
-        ("swin_tiny_patch4_window7_224", 64, "layers.2"),
-        ("", 32, "encoder.layer.2"),
+        ("vit_tiny_patch16_224", 32, 1, "blocks.8"),
+        ("vit_tiny_patch16_224", 32, 2, "blocks.5"),
+        ("convnext_atto", 64, 1, "stages.2"),
+        ("convnext_atto", 64, 2, "stages.1"),
+        ("swin_tiny_patch4_window7_224", 64, 1, "layers.2"),
+        ("", 32, 1, "encoder.layer.2"),
     ],
 )
-def test_networks_are_cut_at_blocks(model, size, cut, dinov2):
+def test_networks_are_cut_at_blocks(model, size, stages, cut, dinov2):
     backbone = named(model) if model else named(dinov2, "transformers")
     network = build_network(backbone, "imagenet", (3, size)).eval()
     images = rgb(3, size)
-    layer = cut_layer(network, images)
+    layer = cut_layer(network, images, stages=stages)
     assert layer.name == cut
     upper = upper_part(network, layer, images[:2])
     assert upper is not None

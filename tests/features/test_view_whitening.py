@@ -126,12 +126,24 @@ def test_cached_maps_give_the_outputs_of_the_images(make_corpus, precision):
 
 
 @pytest.mark.usefixtures("seeded")
-@pytest.mark.parametrize("model", ["mobilenet_v2", "squeezenet1_1", "resnet18", "alexnet"])
-def test_networks_are_cut_where_their_layers_follow_each_other(model):
+@pytest.mark.parametrize(
+    ("model", "stages", "cut"),
+    [
+        ("mobilenet_v2", 1, "features.13"),
+        ("mobilenet_v2", 2, "features.6"),
+        ("mobilenet_v2", 3, "features.3"),
+        ("squeezenet1_1", 1, "features.7"),
+        ("resnet18", 1, "layer3.1"),
+        ("resnet18", 2, "layer2.1"),
+        ("alexnet", 1, "conv2"),
+    ],
+)
+def test_networks_are_cut_where_their_layers_follow_each_other(model, stages, cut):
     body = BACKBONES.parse({"name": "torchvision", "model": model}).build(3, 96, None)
     network = Network(make_input_norm("imagenet", 3), body).eval()
     images = torch.rand(2, 3, 96, 96)
-    layer = cut_layer(network, images)
+    layer = cut_layer(network, images, stages=stages)
+    assert layer.name == cut
     upper = upper_part(network, layer, images)
     assert upper is not None
     own = {id(weights) for weights in upper.parameters()}

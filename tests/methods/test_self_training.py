@@ -70,18 +70,38 @@ def test_clusters_are_those_of_the_head_over_all_views(run, digits):
     assert all(f"{scores['kept']:.0f} of 6 clusterings" in note for note in said)
 
 
-def test_only_the_layers_above_the_cut_are_trained(run, digits):
-    _, folder = run
-    with reopen(folder, digits) as reopened:
+@pytest.mark.parametrize(
+    ("values", "frozen"),
+    [
+        ({}, 2),  # digits of 8 pixels are enlarged to 24
+        ({"trained_stages": 1}, 4),
+        ({"trained_stages": 3}, 2),  # the backbone has no layer below three stages
+        ({"layer": "conv3"}, 3),
+    ],
+)
+def test_only_the_layers_above_the_cut_are_trained(values, frozen, digits, tmp_path):
+    fdc.fit(digits, options(rounds=1, **values), run_dir=tmp_path)
+    with reopen(tmp_path, digits) as reopened:
         before = dict(reopened.initial.network.named_parameters())
         after = dict(reopened.trained.network.named_parameters())
     same = {name for name, weights in before.items() if torch.equal(weights, after[name])}
     convolutions = [f"backbone.layers.{i}.weight" for i in (0, 3, 7, 10, 14)]
-    assert {name for name in convolutions if name in same} == set(convolutions[:4]), (
-        "all but conv5 are frozen"
-    )
+    assert [name for name in convolutions if name in same] == convolutions[:frozen]
     norms = {f"backbone.layers.{i}.weight" for i in (1, 4, 8, 11, 15)}
     assert norms <= same, "batch norm is frozen everywhere"
+
+
+@pytest.mark.parametrize(("side", "stages"), [(15, 1), (16, 1), (17, 1), (31, 1), (32, 2), (33, 2)])
+def test_one_more_stage_is_trained_where_images_are_enlarged_to_twice_their_size(side, stages, digits):
+    images = digits.repeat(2, axis=1).repeat(2, axis=2)
+    assert images.shape[1:] == (16, 16)
+    assert options(image_size=side).resolve(image_facts(images)).trained_stages == stages
+
+
+def test_a_layer_and_a_number_of_stages_exclude_each_other(digits):
+    with pytest.raises(OptionsError, match=r"layer='conv3' and trained_stages=2 both say what is trained; give one"):
+        options(layer="conv3", trained_stages=2).resolve(image_facts(digits))
+    assert options(layer="conv3").resolve(image_facts(digits)).trained_stages is None
 
 
 def test_a_resumed_run_ends_as_one_without_a_break(run, digits, tmp_path):
