@@ -15,6 +15,7 @@ from fiftyone_deepcluster.core import arguments
 from fiftyone_deepcluster.core.devices import choose_compute
 from fiftyone_deepcluster.core.process_state import changed
 from fiftyone_deepcluster.core.progress import check_observer
+from fiftyone_deepcluster.core.seeds import LARGEST_SEED
 from fiftyone_deepcluster.dataset.audit.audit_inputs import collect_labeled, field_list, read_followed
 from fiftyone_deepcluster.dataset.audit.audit_job import judge, store_audit
 from fiftyone_deepcluster.dataset.audit.audit_record import AuditRecord
@@ -45,7 +46,6 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-_LARGEST_SEED = 2**31 - 1
 _LIST = ("p_wrong", "given", "suggestion", "reason", "rank", "group", "issues", "decision")
 
 
@@ -225,7 +225,7 @@ def audit_labels(
         "embeddings_field": field_list(embeddings_field),
         "model": model_name(model),
         "group_field": group_field,
-        "seed": arguments.whole_number("seed", seed, 0, _LARGEST_SEED),
+        "seed": arguments.whole_number("seed", seed, 0, LARGEST_SEED),
         "device": device,
     }
     names, others = FieldNames(key, source.patches_field, "audit"), RunNames.read(source.dataset)

@@ -8,10 +8,11 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from fiftyone_deepcluster.api.fit_arguments import check_varied
-from fiftyone_deepcluster.clusterers.candidates import LARGEST_SEED, UMAP
+from fiftyone_deepcluster.clusterers.candidates import UMAP
 from fiftyone_deepcluster.clusterers.number import NumberSweep
 from fiftyone_deepcluster.core import arguments
 from fiftyone_deepcluster.core.progress import check_observer
+from fiftyone_deepcluster.core.seeds import LARGEST_SEED
 from fiftyone_deepcluster.dataset.io.read_images import collect_images
 from fiftyone_deepcluster.dataset.io.vectors import check_single, stored_vectors
 from fiftyone_deepcluster.dataset.results.open_run import chosen_rows, embedded, images_of, store
