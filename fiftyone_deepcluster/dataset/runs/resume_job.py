@@ -9,6 +9,7 @@ from fiftyone_deepcluster.api.resuming import MAY_CHANGE
 from fiftyone_deepcluster.core import arguments
 from fiftyone_deepcluster.dataset.io.fields import FieldNames, has_values, is_key
 from fiftyone_deepcluster.dataset.io.inputs import read_inputs
+from fiftyone_deepcluster.dataset.io.read_fields import NoFieldError
 from fiftyone_deepcluster.dataset.io.read_images import collect_images, flat, media_field_of
 from fiftyone_deepcluster.dataset.io.vectors import check_given
 from fiftyone_deepcluster.dataset.review.edit_log import EditLog
@@ -77,9 +78,7 @@ def _inputs_again(source: SampleSource, options: Options, settings: dict[str, An
     """The inputs of the run; a field that is gone cannot be chosen anew, so the error says what to do."""
     try:
         return read_inputs(source, options, settings)
-    except InputError as error:
-        if "is not a field of" not in str(error):
-            raise
+    except NoFieldError as error:
         raise InputError(
             f"{error}. Run {key!r} was made with this field: restore it or rename it back, or cluster again with "
             "overwrite=True"
