@@ -314,7 +314,7 @@ class LabelReview(EditHistory):
     def _make(self, entry: Entry, olds: list[Old], dry_run: bool) -> Change:
         if olds and not dry_run:
             apply_edit(self.audit, self._log, self._log.begin(entry, olds))
-        return Change(len(olds), 0, entry.text, ())
+        return Change(len(olds), 0, entry.text, counted=self.audit.fields.counted(len(olds)))
 
     def _followed(self, change: Change, dry_run: bool) -> Change:
         """The change, after a refit if one is due; if the refit fails, the decisions are kept."""
