@@ -6,8 +6,8 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from fiftyone_deepcluster.core import arguments
-from fiftyone_deepcluster.dataset.io.fields import marked
-from fiftyone_deepcluster.dataset.io.read_images import DICOM_FRAME, DICOM_PATH, flat
+from fiftyone_deepcluster.dataset.io.fields import marked, objects_prefix
+from fiftyone_deepcluster.dataset.io.read_images import DICOM_FRAME, DICOM_PATH, all_images, flat
 from fiftyone_deepcluster.dataset.runs import storage
 from fiftyone_deepcluster.errors import InputError
 
@@ -123,8 +123,7 @@ def with_fields(
     """The samples; all images of their dataset if the view hides one of the paths, or was made before it was there."""
     if all(samples.get_field(path) is not None for path in paths):
         return samples
-    everything = flat(dataset)
-    return everything if patches_field is None else everything.to_patches(patches_field)
+    return all_images(dataset, patches_field)
 
 
 def without_cluster(source: SampleSource, names: FieldNames) -> SampleSource:
@@ -203,7 +202,7 @@ def _no_vector_field(name: str, source: SampleSource) -> str:
     """Error message for a missing field of vectors."""
     import fiftyone as fo
 
-    prefix = "" if source.patches_field is None else f"{source.patches_field}.detections."
+    prefix = objects_prefix(source.patches_field)
     schema = source.dataset.get_field_schema(ftype=[fo.VectorField, fo.ArrayField, fo.ListField], flat=True)
     paths = [path for path, field in schema.items() if _may_hold_vectors(field)]
     own = no_embeddings(source.dataset)
