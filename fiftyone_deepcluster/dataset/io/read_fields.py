@@ -207,9 +207,8 @@ def _no_vector_field(name: str, source: SampleSource) -> str:
     paths = [path for path, field in schema.items() if _may_hold_vectors(field)]
     own = no_embeddings(source.dataset)
     known = [path.removeprefix(prefix) for path in paths if path.startswith(prefix) and path not in own]
-    known = [
-        name for name in known if "." not in name and name not in _OF_OBJECTS
-    ]  # those in labels are none
+    # fields inside labels hold no embeddings
+    known = [name for name in known if "." not in name and name not in _OF_OBJECTS]
     shown = arguments.short(name)
     there = f"fields with vectors: {', '.join(known)}" if known else (
         f"it has none with vectors; create one with FiftyOne's compute_embeddings(..., embeddings_field={shown})"
