@@ -111,13 +111,13 @@ class PixelClusters:
         n_clusters: number of pixel clusters and of outputs of the head.
         epochs: epochs over the images.
         seed: of the clusters and the order.
-        rate: factor of the learning rates; random weights tolerate higher ones.
+        rate_factor: factor of the learning rates; random weights tolerate higher ones.
     """
 
     n_clusters: int
     epochs: int
     seed: int
-    rate: float = 1.0
+    rate_factor: float = 1.0
 
     def begin(self, corpus: Corpus) -> RoundPlan:
         """All images, ``epochs`` times."""
@@ -127,7 +127,7 @@ class PixelClusters:
         self._centers = KMeans().cluster(_pixels(corpus, rows), request).centers
         corpus.compute.broadcast([self._centers])
         order = [rng(self.seed, "pixels", epoch).permutation(len(corpus)) for epoch in range(self.epochs)]
-        return RoundPlan(np.concatenate(order), n_outputs=len(self._centers), rate=self.rate)
+        return RoundPlan(np.concatenate(order), n_outputs=len(self._centers), rate_factor=self.rate_factor)
 
     def targets(self, batch: Batch, outputs: Outputs) -> ClassTargets:
         """The pixel cluster of every image: (B,) classes."""
