@@ -24,6 +24,8 @@ Messages state what is wrong with the value, what is needed, and how to fix it.
 
 from __future__ import annotations
 
+from functools import partial
+
 
 class DeepClusterError(Exception):
     """Base class of all exceptions raised by this package."""
@@ -56,6 +58,10 @@ class UnreadableImageError(ImagesError):
         self.path = path
         self.reason = reason
         self.lasting = lasting
+
+    def __reduce__(self) -> tuple[partial[UnreadableImageError], tuple[str, str]]:
+        """Pickled by its parts, so that it can be raised in a worker process."""
+        return partial(type(self), lasting=self.lasting), (self.path, self.reason)
 
 
 class CancelledError(DeepClusterError):

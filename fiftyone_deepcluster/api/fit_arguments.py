@@ -67,15 +67,13 @@ def as_features(given: Any, name: str = "features") -> NDArray[np.float32]:
         return joined([as_features(part, name) for part in given.values()], list(given))
     try:
         problem = arguments.number_problem(name, given)
-        if problem:
-            raise OptionsError(problem)
-        features = np.asarray(given, dtype=np.float32)
-    except OptionsError:
-        raise
+        features = np.asarray([] if problem else given, dtype=np.float32)
     except (TypeError, ValueError, RuntimeError) as error:
         raise OptionsError(
             f"{name}={arguments.short(given)} is not numeric; give an array of shape (images, dimensions)"
         ) from error
+    if problem:
+        raise OptionsError(problem)
     if features.ndim not in (2, 3) or 0 in features.shape:
         raise OptionsError(
             f"{name} has shape {features.shape}; give (images, dimensions), both at least 1, or (images, views, "
@@ -244,7 +242,7 @@ def _other_vectors(given: NDArray[np.float32], store: ImageStore, options: Optio
 def check_keeps_labels(options: Options) -> None:
     """Raise OptionsError unless a run with these options can keep labels."""
     if not options.keeps_labels:
-        options.going_on(2)
+        options.going_on(2)  # raises the error, which names the methods that can
     clusterer = options.chosen_clusterer
     if clusterer is not None and not clusterer.keeps_labels:
         raise OptionsError(

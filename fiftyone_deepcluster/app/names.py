@@ -24,6 +24,3 @@ RECOMMEND_NUMBER = f"{PLUGIN}/recommend_number"
 BUILD_CATEGORY_TREE = f"{PLUGIN}/build_category_tree"
 AUDIT_LABELS = f"{PLUGIN}/audit_labels"
 IMPORT_DICOM = f"{PLUGIN}/import_dicom"
-
-APP_COMMAND = "FIFTYONE_ALLOW_LEGACY_ORCHESTRATORS=true fiftyone app launch"
-WORKER_COMMAND = "fiftyone-deepcluster worker"

@@ -55,9 +55,7 @@ def cut_classifier(model: nn.Module, name: str) -> None:
             setattr(model, attribute, nn.Identity())
             return
         if isinstance(layer, nn.Sequential):
-            if any(
-                isinstance(step, nn.Conv2d) for step in layer
-            ):  # SqueezeNet has a convolutional classifier
+            if any(isinstance(step, nn.Conv2d) for step in layer):  # SqueezeNet's classifier
                 setattr(model, attribute, nn.AdaptiveAvgPool2d(1))
                 return
             last = max((i for i, step in enumerate(layer) if isinstance(step, nn.Linear)), default=None)

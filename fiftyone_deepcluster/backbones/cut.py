@@ -41,9 +41,8 @@ def upper_part(network: Network, layer: Layer, images: torch.Tensor) -> nn.Modul
         None where the backbone's features cannot be computed from the output of ``layer`` alone.
     """
     below = modules_until(network.backbone, layer.path)
-    plain = _replaced(
-        network.backbone, "", dict.fromkeys(below, nn.Identity())
-    )  # where layers follow each other
+    # where layers follow each other
+    plain = _replaced(network.backbone, "", dict.fromkeys(below, nn.Identity()))
     with torch.inference_mode():
         (maps,) = capture_outputs(network, images, [layer], torch.Tensor.clone)
         expected = network.features(images)

@@ -40,9 +40,8 @@ def pixel_statistics(library: Any, name: str) -> PixelStatistics:
     path = _file(name)
     try:
         if path is not None:
-            json.loads(
-                path.read_text()
-            )  # transformers' message about a file that is cut says that there is none
+            # transformers' message about a file that is cut says that there is none
+            json.loads(path.read_text())
         processor = library.AutoImageProcessor.from_pretrained(name, trust_remote_code=False)
         return _stated(processor)
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:

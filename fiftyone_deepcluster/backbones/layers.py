@@ -165,9 +165,8 @@ def _capture(
     def note(path: str) -> Callable[[nn.Module, object, torch.Tensor], None]:
         def hook(module: nn.Module, given: object, output: Any) -> None:
             values = _tensor_of(output)
-            if (
-                path not in found and values is not None
-            ):  # of a module that runs several times, the first output
+            # of a module that runs several times, the first output
+            if path not in found and values is not None:
                 found[path] = how(channels_first(values))
                 if len(found) == len(wanted):
                     raise _AllCapturedError

@@ -13,7 +13,7 @@ import numpy as np
 from fiftyone_deepcluster.clusterers.base import CLUSTERERS, ClusterRequest
 from fiftyone_deepcluster.clusterers.linear_accuracy import LinearAccuracy
 from fiftyone_deepcluster.core import arguments
-from fiftyone_deepcluster.core.seeds import derive
+from fiftyone_deepcluster.core.seeds import LARGEST_SEED, derive
 from fiftyone_deepcluster.errors import InputError
 from fiftyone_deepcluster.metrics.products import all_equal
 from fiftyone_deepcluster.reducers.base import REDUCERS
@@ -51,8 +51,6 @@ MEASURES = ("objective", "accuracy", "information", "silhouette", "seeds", "othe
 
 LEAST_INFORMATION = 1e-6
 """Below it, information counts as this much, so that agreement and balance decide among such candidates."""
-
-LARGEST_SEED = 2**31 - 1
 
 
 @dataclass(frozen=True)
@@ -178,7 +176,7 @@ def try_clusterings(
             f"all {len(vectors)} vectors are the same, so there are no clusters to compare; compute the vectors again"
         )
     bench = Bench(vectors, n_clusters, seed)
-    trial = bench.trial(_given(candidates), step=lambda: None)
+    trial = bench.trial(CANDIDATES if candidates is None else candidates, step=lambda: None)
     if not heads:
         return trial
     left_out: dict[str, str] = {}
@@ -192,10 +190,6 @@ def try_clusterings(
     worse = {one.name for one in trained if one.objective >= trial.chosen.objective}
     able = [one for one in complete if one.name not in worse]
     return Trial(tuple(complete), ranked(able, n_clusters), left_out)
-
-
-def _given(candidates: Any) -> Any:
-    return CANDIDATES if candidates is None else candidates
 
 
 def given_vectors(vectors: Any) -> torch.Tensor:

@@ -54,14 +54,15 @@ def gains(numbers: Sequence[int], squares: NDArray[np.float64]) -> NDArray[np.fl
 
     In groups without structure of their own, ``squares`` falls as k^(-2/d), where d is the dimension (Zador 1982): the
     slope of log squares in log k is constant. As long as a step separates groups, it is steeper. The slope up to k,
-    from the largest number that is 10 % smaller, is divided by the median slope of the steps up to 3 k.
+    from the largest number of which k is at least 1.1 times as many, is divided by the median slope of the steps from k
+    up to 3 k, three steps or more.
 
     Args:
         numbers: numbers of clusters, ascending from 1.
         squares: mean squared distance to the center for each of them.
 
     Returns:
-        One value for each number; 0 for 1, and with fewer than three larger numbers.
+        One value for each number; 0 for 1, and for numbers with fewer than three larger ones.
     """
     k = np.asarray(numbers, np.float64)
     before = np.searchsorted(k, k[1:] / _STEP + 1e-9, side="right") - 1

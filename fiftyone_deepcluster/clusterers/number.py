@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import numpy as np
 
 from fiftyone_deepcluster.clusterers.base import CLUSTERERS, ClusterRequest
-from fiftyone_deepcluster.clusterers.candidates import LARGEST_SEED, UMAP, given_vectors
+from fiftyone_deepcluster.clusterers.candidates import UMAP, given_vectors
 from fiftyone_deepcluster.clusterers.gain import (
     STANDS_OUT,
     further_numbers,
@@ -21,7 +21,7 @@ from fiftyone_deepcluster.clusterers.gain import (
 from fiftyone_deepcluster.clusterers.linear_accuracy import LinearAccuracy
 from fiftyone_deepcluster.core import arguments
 from fiftyone_deepcluster.core.progress import observer_or_silent
-from fiftyone_deepcluster.core.seeds import derive
+from fiftyone_deepcluster.core.seeds import LARGEST_SEED, derive
 from fiftyone_deepcluster.errors import CancelledError, InputError, OptionsError
 from fiftyone_deepcluster.reducers.base import REDUCERS
 

@@ -108,6 +108,22 @@ def path_of(name: str, value: Any) -> Path:
     return Path(value)
 
 
+def new_file_path(name: str, value: Any, *endings: str) -> Path:
+    """The value as the path of a file to write, which may exist.
+
+    Raises:
+        InputError: not a path, one with none of the ``endings``, or in a folder that does not exist.
+    """
+    path = path_of(name, value)
+    if path.suffix not in endings:
+        raise InputError(f"{name}={short(str(value))} must end in {' or '.join(endings)}; give another name")
+    if not path.parent.is_dir():
+        raise InputError(
+            f"{name}={short(str(value))}: there is no folder {str(path.parent)!r}; create it first"
+        )
+    return path
+
+
 def names(name: str, value: Any, example: str, *, once: bool = False, ordered: bool = False) -> list[str]:
     """The value as a list of strings; a single string becomes a list of one.
 

@@ -9,9 +9,12 @@ import hashlib
 
 import numpy as np
 
+LARGEST_SEED = 2**31 - 1
+"""Largest seed that users can give, and that ``derive`` returns: more does not fit the generators of all libraries."""
+
 
 def derive(seed: int, *purpose: int | str) -> int:
-    """Seed in 0..2**31-1 for one purpose, e.g. ``derive(51, "augment", round_index)``."""
+    """Seed in 0..``LARGEST_SEED`` for one purpose, e.g. ``derive(51, "augment", round_index)``."""
     text = ":".join(str(part) for part in (seed, *purpose))
     return int.from_bytes(hashlib.sha256(text.encode()).digest()[:4], "little") >> 1
 

@@ -94,7 +94,7 @@ class RoundPlan:
         n_outputs: number of outputs of a new head, or None to keep the head.
         prototypes: (K, D) float32, fixed weights of the head, which are not trained.
         augmented: whether images are augmented as defined by the training spec.
-        rate: factor for constant learning rates in this round.
+        rate_factor: factor of the learning rates in this round, where no schedule sets them.
         next_epoch: for a round whose length depends on its loss: called after every epoch with the mean training loss
             of each epoch so far, it returns the rows of the next epoch, or None at the end; ``order`` is the first
             epoch. None: ``order`` is the whole round.
@@ -104,7 +104,7 @@ class RoundPlan:
     n_outputs: int | None = None
     prototypes: torch.Tensor | None = None
     augmented: bool = True
-    rate: float = 1.0
+    rate_factor: float = 1.0
     next_epoch: Callable[[Sequence[float]], NDArray[np.int64] | None] | None = None
 
 

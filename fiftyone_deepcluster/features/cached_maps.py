@@ -67,7 +67,9 @@ def room_for(shape: tuple[int, ...], dtype: torch.dtype) -> torch.Tensor | None:
         return None
     with tempfile.NamedTemporaryFile(delete=False) as file:
         name = file.name
-    maps = torch.from_file(name, shared=True, size=numbers, dtype=dtype)
-    with suppress(OSError):  # an open file is removed on POSIX systems only
-        Path(name).unlink()
+    try:
+        maps = torch.from_file(name, shared=True, size=numbers, dtype=dtype)
+    finally:
+        with suppress(OSError):  # an open file is removed on POSIX systems only
+            Path(name).unlink()
     return maps.view(shape)

@@ -118,9 +118,8 @@ class Auto(Options):
                 f"a known number of clusters{seen}" if shrunk else f"{facts.n:,} images, too {many} for UMAP"
             )
             return self._as(DeepCluster, **shrunk), why
-        return self._as(
-            DeepClusterManifold
-        ), "small images and a known number of clusters, where it performed best"
+        why = "small images and a known number of clusters, where it performed best"
+        return self._as(DeepClusterManifold), why
 
     def _pretrained(self, facts: ImageFacts, *, accelerated: bool) -> tuple[Options, str]:
         if self.backbone is None:

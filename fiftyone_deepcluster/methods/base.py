@@ -20,6 +20,7 @@ from fiftyone_deepcluster.core.arguments import short
 from fiftyone_deepcluster.core.devices import DEVICE_NAME
 from fiftyone_deepcluster.core.option_errors import explain
 from fiftyone_deepcluster.core.registry import Part, Registry
+from fiftyone_deepcluster.core.seeds import LARGEST_SEED
 from fiftyone_deepcluster.errors import OptionsError
 
 if TYPE_CHECKING:
@@ -114,7 +115,7 @@ class Options(Part):
     seed: int = Field(
         51,
         ge=0,
-        lt=2**31,
+        le=LARGEST_SEED,
         description="Random seed; with the same seed, machine and images the clusters are the same, on a GPU nearly.",
     )
     image_size: int | None = Field(

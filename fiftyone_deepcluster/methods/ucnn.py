@@ -206,7 +206,8 @@ class UCNN(Published):
     def build(self) -> Parts:
         """See ``Options.build``."""
         from fiftyone_deepcluster.backbones.ucnn import last_layer
-        from fiftyone_deepcluster.pseudo_labels.pixel_warmup import Finishing, PixelClusters, PixelWarmup
+        from fiftyone_deepcluster.pseudo_labels.base import Finishing
+        from fiftyone_deepcluster.pseudo_labels.pixel_warmup import PixelClusters, PixelWarmup
         from fiftyone_deepcluster.pseudo_labels.round_labels import RoundLabels
         from fiftyone_deepcluster.training.loop import TrainingSpec
         from fiftyone_deepcluster.training.losses import CrossEntropy

@@ -1,8 +1,8 @@
-"""The pseudo-task interface: defines the targets of each batch."""
+"""The interface of a pseudo-task, which defines the targets of each batch."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 if TYPE_CHECKING:
     from fiftyone_deepcluster.backbones.network import Network
@@ -43,3 +43,12 @@ class PseudoTask(Protocol):
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Resume from ``state_dict``."""
+
+
+@runtime_checkable
+class Finishing(Protocol):
+    """A task that can compute a final assignment at the end of a run."""
+
+    def finish(self, corpus: Corpus, last: Assignment) -> Assignment:
+        """The final clusters, given those of the last round; must not change the state that a resumed run needs."""
+        ...

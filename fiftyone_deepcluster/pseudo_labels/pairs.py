@@ -18,7 +18,7 @@ from fiftyone_deepcluster.clusterers.distances import confidence_of
 from fiftyone_deepcluster.core.devices import send
 from fiftyone_deepcluster.core.seeds import rng
 from fiftyone_deepcluster.core.types import Assignment, Batch, Outputs, PairTargets, RoundPlan
-from fiftyone_deepcluster.pseudo_labels.pixel_warmup import whole_batches
+from fiftyone_deepcluster.pseudo_labels.samplers import whole_batches
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

@@ -7,9 +7,8 @@ clusters of the images' own pixels. Ours.
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 import torch
@@ -21,7 +20,9 @@ from fiftyone_deepcluster.core.devices import send
 from fiftyone_deepcluster.core.seeds import derive, rng
 from fiftyone_deepcluster.core.types import Assignment, Batch, ClassTargets, Outputs, PairTargets, RoundPlan
 from fiftyone_deepcluster.images.thumbnails import thumbnail_vectors
+from fiftyone_deepcluster.pseudo_labels.base import Finishing
 from fiftyone_deepcluster.pseudo_labels.first_centers import draw_rows
+from fiftyone_deepcluster.pseudo_labels.samplers import whole_batches
 from fiftyone_deepcluster.reducers.base import REDUCERS
 
 if TYPE_CHECKING:
@@ -35,15 +36,6 @@ if TYPE_CHECKING:
     from fiftyone_deepcluster.pseudo_labels.base import PseudoTask
 
 _CHUNK = 1024
-
-
-@runtime_checkable
-class Finishing(Protocol):
-    """A task that can compute a final assignment at the end of a run."""
-
-    def finish(self, corpus: Corpus, last: Assignment) -> Assignment:
-        """The final clusters, given those of the last round; must not change the state that a resumed run needs."""
-        ...
 
 
 class FirstRound(Protocol):
@@ -119,13 +111,13 @@ class PixelClusters:
         n_clusters: number of pixel clusters and of outputs of the head.
         epochs: epochs over the images.
         seed: of the clusters and the order.
-        rate: factor of the learning rates; random weights tolerate higher ones.
+        rate_factor: factor of the learning rates; random weights tolerate higher ones.
     """
 
     n_clusters: int
     epochs: int
     seed: int
-    rate: float = 1.0
+    rate_factor: float = 1.0
 
     def begin(self, corpus: Corpus) -> RoundPlan:
         """All images, ``epochs`` times."""
@@ -135,7 +127,7 @@ class PixelClusters:
         self._centers = KMeans().cluster(_pixels(corpus, rows), request).centers
         corpus.compute.broadcast([self._centers])
         order = [rng(self.seed, "pixels", epoch).permutation(len(corpus)) for epoch in range(self.epochs)]
-        return RoundPlan(np.concatenate(order), n_outputs=len(self._centers), rate=self.rate)
+        return RoundPlan(np.concatenate(order), n_outputs=len(self._centers), rate_factor=self.rate_factor)
 
     def targets(self, batch: Batch, outputs: Outputs) -> ClassTargets:
         """The pixel cluster of every image: (B,) classes."""
@@ -181,14 +173,6 @@ class PixelPairs:
         labels = self._labels[batch.device_rows]
         same = (labels[:, None] == labels[None, :]).float()
         return PairTargets(same, torch.ones_like(same))
-
-
-def whole_batches(n: int, batch_size: int, *, min_steps: int, draw: np.random.Generator) -> NDArray[np.int64]:
-    """Rows of max(⌊n/m⌋, ``min_steps``) batches or more in whole epochs, each batch without repeats."""
-    each = max(1, n // batch_size)
-    passes = math.ceil(max(min_steps, each) / each)
-    cut = each * min(batch_size, n)
-    return np.concatenate([draw.permutation(n)[:cut] for _ in range(passes)])
 
 
 def _pixels(corpus: Corpus, rows: NDArray[np.int64]) -> torch.Tensor:

@@ -1,7 +1,8 @@
-"""Samplers: the images of an epoch."""
+"""The images of an epoch: samplers for pseudo-labels, and whole batches for pairs."""
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
@@ -63,3 +64,20 @@ class UniformOverClusters:
         # Whole passes first, so that every image of a small cluster is drawn.
         passes, rest = divmod(each, len(members))
         return np.concatenate([np.tile(members, passes), rng.choice(members, rest, replace=False)])
+
+
+def whole_batches(n: int, batch_size: int, *, min_steps: int, draw: np.random.Generator) -> NDArray[np.int64]:
+    """(M,) rows of whole epochs: ``min_steps`` batches or more, without the rest of an epoch that fills no batch.
+
+    No batch has an image twice. With fewer than ``batch_size`` images, a batch has all of them.
+
+    Args:
+        n: number of images.
+        batch_size: images per batch.
+        min_steps: minimum number of batches.
+        draw: generator of the order.
+    """
+    each = max(1, n // batch_size)
+    passes = math.ceil(max(min_steps, each) / each)
+    cut = each * min(batch_size, n)
+    return np.concatenate([draw.permutation(n)[:cut] for _ in range(passes)])

@@ -32,8 +32,7 @@ class Pca(Reducer):
 
         wanted = min(self.n_components, vectors.shape[1], len(vectors) - 1)
         if wanted < 1 or not bool((vectors != vectors[0]).any()):
-            return (
-                vectors[:, :1] - vectors[:1, :1]
-            )  # a single vector, or copies of it: no direction has variance
+            # a single vector, or copies of it: no direction has variance
+            return vectors[:, :1] - vectors[:1, :1]
         model = PCA(wanted, whiten=self.whiten, svd_solver="full", random_state=seed)
         return model.fit_transform(vectors.cpu().numpy())  # type: ignore[no-any-return]

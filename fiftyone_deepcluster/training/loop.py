@@ -207,7 +207,7 @@ class _Loop:
         corpus, network = self.corpus, self.corpus.network
         _renew_head(corpus, plan, derive(seed, "head"))
         steps, open_ended = corpus.steps(len(plan.order)), plan.next_epoch is not None
-        self.optimizer.begin_round(steps, plan.rate, open_ended=open_ended)
+        self.optimizer.begin_round(steps, plan.rate_factor, open_ended=open_ended)
         augment = self.spec.augment if plan.augmented else Augment()
         network.train()
         network.seed_dropout(derive(seed, "dropout", corpus.compute.rank))

@@ -118,9 +118,8 @@ class PairLoss:
             now, before = halves[0], targets.before
             if self.hold_on == "softmax":
                 now, before = _softmax_of(now), _softmax_of(before)
-            losses = losses + self.hold * _entropy(
-                now.clamp(0, 1), before.clamp(0, 1)
-            )  # a length rounds to above 1
+            # a length rounds to above 1
+            losses = losses + self.hold * _entropy(now.clamp(0, 1), before.clamp(0, 1))
         return losses
 
     def _costs(self, given: torch.Tensor) -> torch.Tensor:

@@ -94,12 +94,12 @@ class Optimizer:
         self._averages: list[torch.Tensor] = []
         self._scaler = torch.amp.GradScaler(compute.device.type, enabled=compute.precision == torch.float16)
 
-    def begin_round(self, steps: int, share: float = 1.0, *, open_ended: bool = False) -> None:
+    def begin_round(self, steps: int, rate_factor: float = 1.0, *, open_ended: bool = False) -> None:
         """Create a new optimizer for the head; with one_cycle also for the backbone.
 
         Args:
             steps: batches of the round; if it is open-ended, of its first epoch.
-            share: factor of the learning rates where no schedule sets them.
+            rate_factor: factor of the learning rates where no schedule sets them.
             open_ended: whether the number of epochs is not known yet. As no cycle can be planned then, ``one_cycle``
                 becomes a linear warm-up in the first epoch, and the peak after it.
         """
@@ -112,7 +112,7 @@ class Optimizer:
         if spec.cosine is not None:
             self._add_cosine(spec.cosine, steps)
         else:
-            self._scale(share)
+            self._scale(rate_factor)
         if not spec.one_cycle:
             return
         self._backbone = self._make(network.backbone, spec.learning_rate, spec.momentum)
@@ -128,12 +128,12 @@ class Optimizer:
                 )
             )
 
-    def _scale(self, share: float) -> None:
-        """Set all learning rates to the spec's times ``share``; a resumed optimizer has those of the last round."""
+    def _scale(self, rate_factor: float) -> None:
+        """Scale the learning rates of the spec by ``rate_factor``; a resumed optimizer has those of the last round."""
         rate = self._spec.learning_rate
         for optimizer, base in ((self._backbone, rate), (self._head, self._spec.head_learning_rate or rate)):
             for group in [] if optimizer is None else optimizer.param_groups:
-                group["lr"] = base * share
+                group["lr"] = base * rate_factor
 
     def step(self, loss: torch.Tensor) -> None:
         """Backpropagate and update all parameters."""

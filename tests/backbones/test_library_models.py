@@ -2,19 +2,12 @@
 
 from __future__ import annotations
 
-import json
-import shutil
 import sys
 
-import numpy as np
 import pytest
 import safetensors.torch
 import torch
-from sklearn.datasets import load_digits
 
-import fiftyone_deepcluster as fdc
-from fiftyone_deepcluster.api.trained_run import reopen
-from fiftyone_deepcluster.backbones.base import BACKBONES
 from fiftyone_deepcluster.backbones.cut import cut_layer, freeze_until, upper_part
 from fiftyone_deepcluster.backbones.dropout import SeededDropout
 from fiftyone_deepcluster.backbones.frozen_norms import freeze_norms
@@ -23,9 +16,8 @@ from fiftyone_deepcluster.backbones.network import Network, build_network
 from fiftyone_deepcluster.backbones.synced_norms import SyncedNorm
 from fiftyone_deepcluster.core.devices import Compute
 from fiftyone_deepcluster.core.process_state import seeded_torch
-from fiftyone_deepcluster.errors import InputError, MissingDependencyError, OptionsError
-from tests.backbones.conftest import TINY
-from tests.fits import same
+from fiftyone_deepcluster.errors import MissingDependencyError, OptionsError
+from tests.backbones.conftest import TINY, named, normalized, rgb
 
 timm = pytest.importorskip("timm")
 transformers = pytest.importorskip("transformers")
@@ -33,18 +25,6 @@ transformers = pytest.importorskip("transformers")
 pytestmark = pytest.mark.usefixtures("seeded")
 
 CLIP_MEAN, CLIP_STD = (0.48145466, 0.4578275, 0.40821073), (0.26862954, 0.26130258, 0.27577711)
-
-
-def named(model, library="timm"):
-    return BACKBONES.parse({"name": library, "model": str(model)})
-
-
-def rgb(n, size):
-    return torch.rand(n, 3, size, size, generator=torch.Generator().manual_seed(3))
-
-
-def normalized(images, mean, std):
-    return (images - torch.tensor(mean).view(3, 1, 1)) / torch.tensor(std).view(3, 1, 1)
 
 
 @pytest.mark.parametrize(
@@ -78,12 +58,6 @@ def test_features_are_those_of_timm_for_the_same_pixels_and_weights(tmp_path, mo
         torch.testing.assert_close(network.features(images), expected, atol=1e-4, rtol=1e-4)
     if "clip" in model:
         torch.testing.assert_close(network.input_norm(images), normalized(images, CLIP_MEAN, CLIP_STD))
-
-
-@pytest.fixture(scope="module")
-def dinov2(tiny_folder):
-    """Random weights that are large enough for features that differ between images."""
-    return tiny_folder(transformers.Dinov2Config(**TINY, initializer_range=0.5))
 
 
 def test_features_are_the_pooler_output_of_transformers(dinov2, tmp_path):
@@ -201,74 +175,6 @@ def test_the_message_about_weights_of_another_model_is_short(library, dinov2, tm
     assert message.endswith("or set the backbone to the model of the file")
 
 
-def test_a_model_that_states_no_mean_needs_an_input_norm(dinov2, tmp_path):
-    with seeded_torch(1):
-        torch.save(named(dinov2, "transformers").build(3, 32, None).model.state_dict(), tmp_path / "w.pth")
-    with pytest.raises(OptionsError, match=r"it has no preprocessor_config\.json; choose one of 'plain'"):
-        build_network(named(dinov2, "transformers"), "model", (3, 32), str(tmp_path / "w.pth"))
-    with pytest.raises(OptionsError, match="this model states none"):
-        build_network(BACKBONES.parse("small"), "model", (3, 32))
-
-
-GOOD = {
-    "image_processor_type": "ViTImageProcessor",
-    "image_mean": [0.1, 0.2, 0.3],
-    "image_std": [0.4, 0.5, 0.6],
-}
-
-
-@pytest.mark.parametrize(
-    "content",
-    [
-        "", '{"image_mean": [0.5,', "[]", "\0", GOOD | {"image_processor_type": "Nothing"}, GOOD | {"image_mean": "a"},
-        GOOD | {"image_mean": [0.5, 0.5]}, GOOD | {"image_std": [0, 0, 0]}, GOOD | {"image_std": [float("nan")] * 3},
-        GOOD | {"rescale_factor": None},
-    ],
-)  # fmt: skip
-def test_a_broken_file_of_mean_and_deviation_is_said_to_be_broken(dinov2, tmp_path, content):
-    folder = shutil.copytree(dinov2, tmp_path / "model")
-    named(folder, "transformers").build(3, 32, None).model.save_pretrained(folder)
-    file = folder / "preprocessor_config.json"
-    file.write_text(content if isinstance(content, str) else json.dumps(content))
-    backbone = named(folder, "transformers")
-    for weights in ("pretrained", None):
-        with pytest.raises(
-            OptionsError,
-            match=rf"but its file '{file}' is broken \(.+\); choose one of 'plain', .*, or give the model a file",
-        ):
-            build_network(backbone, "model", (3, 32), weights)
-    build_network(backbone, "imagenet", (3, 32), "pretrained")
-
-
-def test_one_number_is_that_of_all_channels_and_a_mean_that_is_not_stated_is_named(dinov2, tmp_path):
-    folder = shutil.copytree(dinov2, tmp_path / "model")
-    named(folder, "transformers").build(3, 32, None).model.save_pretrained(folder)
-    file, backbone = folder / "preprocessor_config.json", named(folder, "transformers")
-    for mean in (0.3, [0.3]):
-        file.write_text(json.dumps(GOOD | {"image_mean": mean}))
-        network = build_network(backbone, "model", (3, 32), "pretrained")
-        images = rgb(2, 32)
-        torch.testing.assert_close(network.input_norm(images), normalized(images, [0.3] * 3, [0.4, 0.5, 0.6]))
-    file.write_text(json.dumps(GOOD | {"image_mean": None}))
-    with pytest.raises(OptionsError, match="its image processor states no image_mean"):
-        build_network(backbone, "model", (3, 32), "pretrained")
-    images = rgb(2, 32)
-    untrained = build_network(backbone, "model", (3, 32), None).input_norm(images)
-    torch.testing.assert_close(
-        untrained, build_network(backbone, "imagenet", (3, 32), None).input_norm(images)
-    )
-
-
-def test_a_file_about_texts_only_states_no_mean(dinov2, tmp_path):
-    folder = shutil.copytree(dinov2, tmp_path / "model")
-    (folder / "preprocessor_config.json").unlink(missing_ok=True)
-    named(folder, "transformers").build(3, 32, None).model.save_pretrained(folder)
-    (folder / "processor_config.json").write_text(json.dumps({"processor_class": "CLIPProcessor"}))
-    with pytest.raises(OptionsError, match=r"it has no preprocessor_config\.json"):
-        build_network(named(folder, "transformers"), "model", (3, 32), "pretrained")
-    build_network(named(folder, "transformers"), "model", (3, 32), None)
-
-
 @pytest.mark.parametrize("library", ["timm", "transformers"])
 def test_a_package_that_is_not_installed_is_named_with_its_extra(library, monkeypatch, dinov2):
     monkeypatch.setitem(sys.modules, library, None)  # as Python marks a module that cannot be imported
@@ -378,73 +284,3 @@ def test_layers_are_blocks_by_name(dinov2):
     network = build_network(named(dinov2, "transformers"), "imagenet", (3, 32))
     names = [layer.name for layer in layers_of(network, rgb(1, 32))]
     assert names == ["embeddings", *(f"encoder.layer.{i}" for i in range(4)), "features"]
-
-
-VIT = {"name": "timm", "model": "vit_tiny_patch16_224"}
-
-
-@pytest.fixture(scope="module")
-def digits():
-    """(80, 8, 8) uint8 of four classes."""
-    return (load_digits(n_class=4).images[:80] * 15.9375).astype(np.uint8)
-
-
-@pytest.fixture(scope="module")
-def vit_weights(tmp_path_factory):
-    path = tmp_path_factory.mktemp("weights") / "vit.pth"
-    with seeded_torch(8):
-        torch.save(timm.create_model("vit_tiny_patch16_224").state_dict(), path)
-    return str(path)
-
-
-@pytest.mark.parametrize("layer", [None, "auto", "features,blocks.10,blocks.6"])
-def test_view_whitened_features_of_a_frozen_model(digits, vit_weights, tmp_path, layer):
-    encoder = {"name": "view-whitened", "views": 3, "layer": layer}
-    options = fdc.Frozen(
-        n_clusters=4, backbone=VIT, weights=vit_weights, encoder=encoder, image_size=32, baselines=False
-    )
-    result = fdc.fit(digits, options, run_dir=tmp_path / "run")
-    with reopen(tmp_path / "run", digits) as reopened:
-        assert reopened.options.input_norm == "model"
-    width = 192 * (3 if layer and "," in layer else 1)
-    assert result.embeddings.shape == (80, width)
-    assert result.record.environment["timm"] == timm.__version__
-    again = fdc.predict(tmp_path / "run", digits)
-    assert np.array_equal(again.labels, result.labels)
-
-
-@pytest.mark.parametrize("library", ["timm", "transformers"])
-def test_self_training_trains_the_upper_blocks_and_is_resumed_and_applied(
-    digits, vit_weights, dinov2, tmp_path, library
-):
-    backbone = VIT if library == "timm" else {"name": library, "model": dinov2}
-    options = fdc.SelfTraining(
-        n_clusters=4, rounds=2, backbone=backbone, weights=vit_weights if library == "timm" else None, image_size=32,
-        baselines=False, min_steps=30, epochs=1, batch_size=32, encoder={"name": "view-whitened", "views": 2},
-        clusterer={"name": "consensus", "reducer": "identity", "runs": 2, "direct_runs": 2}, stop_nmi=None,
-        precision="float32", device="cpu", keep_first=False,
-    )  # fmt: skip
-    whole = fdc.fit(digits, options, run_dir=tmp_path / "whole")
-    assert [one.scores["cached_maps"] for one in whole.record.rounds] == [1.0, 1.0]
-    with reopen(tmp_path / "whole", digits) as reopened:
-        after, before = reopened.trained.network.backbone, reopened.initial.network.backbone
-    first = before.state_dict()
-    changed = {key for key, value in after.state_dict().items() if not torch.equal(value, first[key])}
-    blocks = ("model.blocks.9.", "model.blocks.1", "model.norm.")  # 9, 10 and 11 of 12
-    upper = blocks if library == "timm" else ("model.encoder.layer.3.", "model.layernorm.")
-    assert changed
-    assert all(key.startswith(upper) and not key.startswith("model.blocks.1.") for key in changed)
-    applied = fdc.predict(tmp_path / "whole", digits)
-    np.testing.assert_allclose(applied.embeddings, whole.embeddings, atol=1e-5)
-    part = options.model_copy(update={"rounds": 1})
-    fdc.fit(digits, part, run_dir=tmp_path / "parts")
-    resumed = fdc.fit(digits, options, run_dir=tmp_path / "parts")
-    assert same(resumed, whole)
-
-
-def test_the_output_of_a_model_is_no_layer_to_cut_at(digits):
-    options = fdc.SelfTraining(n_clusters=4, backbone=VIT, image_size=32, layer="features", device="cpu")
-    with pytest.raises(
-        InputError, match=r"'features' is the output of the backbone.*choose an earlier layer"
-    ):
-        fdc.fit(digits, options)

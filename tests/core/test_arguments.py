@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 
@@ -18,6 +20,7 @@ def test_valid_values_are_returned_as_plain_types():
     assert arguments.names("layers", ("a", "b"), "conv1") == ["a", "b"]
     assert arguments.one_name("field", "report", "notes") == "report"
     arguments.one_of("rank", "count", ("count", "distinct"))
+    assert arguments.new_file_path("path", __file__, ".csv", ".py") == Path(__file__)
 
 
 @pytest.mark.parametrize(
@@ -43,6 +46,8 @@ def test_valid_values_are_returned_as_plain_types():
             lambda: arguments.names("fields", {"a"}, "e", ordered=True),
             r"^fields=\{'a'\} is a set, whose order differs between processes; give a list, such as \['e'\]$",
         ),
+        (lambda: arguments.new_file_path("path", "a.txt", ".csv", ".json"), r"'a.txt' must end in .csv or .json; give"),
+        (lambda: arguments.new_file_path("path", "/no/a.csv", ".csv"), r"there is no folder '/no'; create"),
     ],
 )  # fmt: skip
 def test_invalid_values_are_refused_with_the_value_and_the_need(call, message):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import os
+import pickle
 from pathlib import Path
 
 import numpy as np
@@ -390,3 +391,10 @@ class TestSize:
         slow = fit_to(read_image(ref, color), 48, 48)
         assert fast.shape == slow.shape == (48, 48, 1 if color == "gray" else 3)
         assert abs(fast.astype(int) - slow).max() <= 4
+
+
+def test_the_error_of_an_image_survives_pickle():
+    for lasting in (True, False):
+        error = pickle.loads(pickle.dumps(UnreadableImageError("a.png", "it is empty", lasting=lasting)))
+        assert (str(error), error.path, error.reason) == ("a.png: it is empty", "a.png", "it is empty")
+        assert error.lasting is lasting

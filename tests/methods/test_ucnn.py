@@ -186,19 +186,21 @@ def test_compensation_older_uses_weights_one_step_older(digits):
 
 def test_the_pixel_round_has_its_own_learning_rate_and_augmentation(digits):
     corpus = corpus_of(digits[0])
-    task = PixelWarmup(PixelClusters(30, 1, 1, rate=5.0), lambda: StreamingCentroids(StreamingParts(10, 1)))
+    task = PixelWarmup(
+        PixelClusters(30, 1, 1, rate_factor=5.0), lambda: StreamingCentroids(StreamingParts(10, 1))
+    )
     task.assign(corpus)
     plans = [task.begin_round(0, corpus)]
     task.assign(corpus)
     plans += [task.begin_round(1, corpus), task.begin_round(2, corpus)]
-    assert [(plan.augmented, plan.rate, plan.n_outputs) for plan in plans] == [
+    assert [(plan.augmented, plan.rate_factor, plan.n_outputs) for plan in plans] == [
         (True, 5.0, 30), (False, 1.0, 10), (False, 1.0, None),
     ]  # fmt: skip
     network = corpus.network
     network.replace_head(30, 1)
     optimizer = Optimizer(network, OptimizerSpec("sgd", 0.02, 0.04, momentum=0.0), corpus.compute)
     for plan, rates in zip(plans[:2], ([0.1, 0.2], [0.02, 0.04]), strict=True):
-        optimizer.begin_round(3, plan.rate)
+        optimizer.begin_round(3, plan.rate_factor)
         found = [part.param_groups[0]["lr"] for part in (optimizer._backbone, optimizer._head)]
         assert found == pytest.approx(rates)
         optimizer.load_state_dict(optimizer.state_dict())

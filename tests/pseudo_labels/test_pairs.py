@@ -13,7 +13,7 @@ from fiftyone_deepcluster.backbones.all_conv import Restraint
 from fiftyone_deepcluster.core.types import ClassTargets, Outputs, PairTargets
 from fiftyone_deepcluster.images.inspect import ImageFacts
 from fiftyone_deepcluster.pseudo_labels.pairs import select
-from fiftyone_deepcluster.pseudo_labels.pixel_warmup import whole_batches
+from fiftyone_deepcluster.pseudo_labels.samplers import whole_batches
 from fiftyone_deepcluster.training.losses import PairLoss
 
 

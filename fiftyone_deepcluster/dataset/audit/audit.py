@@ -15,6 +15,7 @@ from fiftyone_deepcluster.core import arguments
 from fiftyone_deepcluster.core.devices import choose_compute
 from fiftyone_deepcluster.core.process_state import changed
 from fiftyone_deepcluster.core.progress import check_observer
+from fiftyone_deepcluster.core.seeds import LARGEST_SEED
 from fiftyone_deepcluster.dataset.audit.audit_inputs import collect_labeled, field_list, read_followed
 from fiftyone_deepcluster.dataset.audit.audit_job import judge, store_audit
 from fiftyone_deepcluster.dataset.audit.audit_record import AuditRecord
@@ -26,7 +27,7 @@ from fiftyone_deepcluster.dataset.io.fields import (
     is_key,
     marked,
 )
-from fiftyone_deepcluster.dataset.io.read_images import flat, root_dataset
+from fiftyone_deepcluster.dataset.io.read_images import all_images, flat, root_dataset
 from fiftyone_deepcluster.dataset.io.vectors import check_given, model_name
 from fiftyone_deepcluster.dataset.review.clusters import check_there
 from fiftyone_deepcluster.dataset.runs import intents, lock, storage
@@ -45,7 +46,6 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-_LARGEST_SEED = 2**31 - 1
 _LIST = ("p_wrong", "given", "suggestion", "reason", "rank", "group", "issues", "decision")
 
 
@@ -114,12 +114,12 @@ class Audit:
 
         arguments.one_of("kind", kind, list(ISSUE_KINDS))
         check_there(self)
-        paths = self.fields
+        names = self.fields
         samples = flat(self.dataset)
         if self.patches_field is None:
-            return samples.match({paths.path("issues"): kind}).sort_by(paths.path("rank"))
+            return samples.match({names.path("issues"): kind}).sort_by(names.path("rank"))
         chosen = samples.filter_labels(self.patches_field, ViewField(f"{self.key}_issues").contains(kind))
-        return chosen.to_patches(self.patches_field).sort_by(f"{self.patches_field}.{self.key}_rank")
+        return chosen.to_patches(self.patches_field).sort_by(names.view_path("rank"))
 
     def to_dataframe(self) -> pd.DataFrame:
         """One row per label, the most suspicious first.
@@ -144,21 +144,9 @@ class Audit:
 
 def audit_rows(audit: Audit) -> list[dict[str, Any]]:
     """Values of every image with a label, the most suspicious first, those that were not audited last."""
-    names = audit.fields
-    samples: Any = flat(audit.dataset)
-    inside = ""
-    paths = ["id", "filepath"]
-    if audit.patches_field is not None:
-        samples, inside, paths = (
-            samples.to_patches(audit.patches_field),
-            f"{audit.patches_field}.",
-            ["id", "sample_id", "filepath"],
-        )
-    columns = list(
-        samples.values([*paths, *(inside + names.path(name).removeprefix(names.prefix) for name in _LIST)])
-    )
-    if audit.patches_field is None:
-        columns.insert(0, columns[0])
+    sample_id = "id" if audit.patches_field is None else "sample_id"
+    paths = ["id", sample_id, "filepath", *(audit.fields.view_path(name) for name in _LIST)]
+    columns = all_images(audit.dataset, audit.patches_field).values(paths)
     titles = ("id", "sample_id", "filepath", *_LIST)
     rows = [dict(zip(titles, row, strict=True)) for row in zip(*columns, strict=True)]
     rows = [row for row in rows if row["given"] is not None]
@@ -225,7 +213,7 @@ def audit_labels(
         "embeddings_field": field_list(embeddings_field),
         "model": model_name(model),
         "group_field": group_field,
-        "seed": arguments.whole_number("seed", seed, 0, _LARGEST_SEED),
+        "seed": arguments.whole_number("seed", seed, 0, LARGEST_SEED),
         "device": device,
     }
     names, others = FieldNames(key, source.patches_field, "audit"), RunNames.read(source.dataset)

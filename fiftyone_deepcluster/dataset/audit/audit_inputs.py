@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from fiftyone_deepcluster.core import arguments
-from fiftyone_deepcluster.dataset.io.fields import marked
+from fiftyone_deepcluster.dataset.io.fields import FieldNames, marked
 from fiftyone_deepcluster.dataset.io.read_fields import read_truth, read_values
 from fiftyone_deepcluster.dataset.io.read_images import collect_images, root_dataset
 from fiftyone_deepcluster.dataset.io.side_fields import read_groups
@@ -193,6 +193,4 @@ def _choices(source: SampleSource) -> str:
 def _clusters(source: SampleSource, key: str | None) -> list[object | None] | None:
     if key is None:
         return None
-    inside = "" if source.patches_field is None else f"{source.patches_field}."
-    path = f"{inside}{key}" if source.patches_field else f"{key}.label"
-    return read_values(source, path)
+    return read_values(source, FieldNames(key, source.patches_field).view_path("label"))

@@ -9,7 +9,6 @@ import logging
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from fiftyone_deepcluster.core import arguments
-from fiftyone_deepcluster.dataset.audit.above import preview, suggestions_above
 from fiftyone_deepcluster.dataset.audit.audit import Audit, load_audit
 from fiftyone_deepcluster.dataset.audit.commit import commit_draft, count_commit
 from fiftyone_deepcluster.dataset.audit.decisions import (
@@ -30,6 +29,7 @@ from fiftyone_deepcluster.dataset.audit.queue import (
 )
 from fiftyone_deepcluster.dataset.audit.refit import Refit
 from fiftyone_deepcluster.dataset.audit.report import write_report
+from fiftyone_deepcluster.dataset.audit.suggestions import preview, suggestions_above
 from fiftyone_deepcluster.dataset.audit.tables import read_decisions, write_decisions
 from fiftyone_deepcluster.dataset.review.apply import apply_edit
 from fiftyone_deepcluster.dataset.review.changes import Change
@@ -314,7 +314,7 @@ class LabelReview(EditHistory):
     def _make(self, entry: Entry, olds: list[Old], dry_run: bool) -> Change:
         if olds and not dry_run:
             apply_edit(self.audit, self._log, self._log.begin(entry, olds))
-        return Change(len(olds), 0, entry.text, ())
+        return Change(len(olds), 0, entry.text, counted=self.audit.fields.counted(len(olds)))
 
     def _followed(self, change: Change, dry_run: bool) -> Change:
         """The change, after a refit if one is due; if the refit fails, the decisions are kept."""

@@ -14,7 +14,7 @@ from fiftyone_deepcluster.dataset.audit.audit_inputs import AuditInputs, read_fo
 from fiftyone_deepcluster.dataset.audit.audit_job import DecidedLabels, judge
 from fiftyone_deepcluster.dataset.audit.decisions import read_decision
 from fiftyone_deepcluster.dataset.io.read_fields import read_values
-from fiftyone_deepcluster.dataset.io.read_images import collect_images, flat
+from fiftyone_deepcluster.dataset.io.read_images import all_images, collect_images
 from fiftyone_deepcluster.dataset.io.write import write
 from fiftyone_deepcluster.dataset.review.clusters import check_there
 from fiftyone_deepcluster.dataset.review.edit_lock import hold
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from fiftyone_deepcluster.analysis.label_audit.neighbors import NeighborGraph
     from fiftyone_deepcluster.core.progress import Observer
     from fiftyone_deepcluster.dataset.audit.audit import Audit
+    from fiftyone_deepcluster.dataset.audit.audit_columns import AuditColumns
     from fiftyone_deepcluster.dataset.audit.audit_record import AuditRecord
     from fiftyone_deepcluster.dataset.io.source import SampleSource
 
@@ -56,9 +57,8 @@ class Refit:
         if self.source is None or self.inputs is None:
             self.source, self.inputs = _read(audit, observer)
         source, inputs = self.source, self.inputs
-        inside = _inside(audit)
-        given = read_values(source, inside("given"))
-        stored = read_values(source, inside("decision"))
+        given = read_values(source, audit.fields.view_path("given"))
+        stored = read_values(source, audit.fields.view_path("decision"))
         decided = _decided(given, stored, self.graph)
         seed, device = int(audit.settings["seed"]), _device(audit)
         judged = judge(source, inputs, seed, observer, decided, device=device)
@@ -96,7 +96,7 @@ def _replace(audit: Audit, record: AuditRecord) -> None:
 class _Scores:
     """Values that a refit writes: neither the given labels nor the decisions."""
 
-    columns: Any
+    columns: AuditColumns
 
     def __len__(self) -> int:
         return len(self.columns)
@@ -107,19 +107,9 @@ class _Scores:
         return {name: column for name, column in found.items() if name not in ("given", "decision")}
 
 
-def _inside(audit: Audit):  # type: ignore[no-untyped-def]
-    """Path of a value in the collection of images: a patches view has no list in the path."""
-    names = audit.fields
-    start = "" if audit.patches_field is None else f"{audit.patches_field}."
-    return lambda name: start + names.path(name).removeprefix(names.prefix)
-
-
 def _read(audit: Audit, observer: Observer | None) -> tuple[SampleSource, AuditInputs]:
     others, stored = RunNames.read_with(audit.dataset, lambda: audit.settings_now)
-    samples = flat(audit.dataset)
-    if audit.patches_field is not None:
-        samples = samples.to_patches(audit.patches_field)
-    path = _inside(audit)("given")
+    samples, path = all_images(audit.dataset, audit.patches_field), audit.fields.view_path("given")
     ids = [name for name, given in zip(*samples.values(["id", path]), strict=True) if given is not None]
     source = collect_images(samples, ids=ids)
     try:

@@ -11,7 +11,7 @@ from fiftyone_deepcluster.core import arguments
 from fiftyone_deepcluster.core.disk import new_file
 from fiftyone_deepcluster.dataset.audit.queue import find_documents
 from fiftyone_deepcluster.dataset.review.clusters import check_there
-from fiftyone_deepcluster.errors import ImagesError, InputError
+from fiftyone_deepcluster.errors import ImagesError
 from fiftyone_deepcluster.images.decode import read_image
 from fiftyone_deepcluster.images.refs import ImageRef
 
@@ -47,12 +47,8 @@ def write_report(audit: Audit, path: str | Path, n_worst: int = 60) -> Path:
         InputError: another ending, or a folder that does not exist.
         DiskError: the file cannot be written; an older file is unchanged.
     """
-    target = arguments.path_of("path", path)
+    target = arguments.new_file_path("path", path, ".html")
     n_worst = arguments.whole_number("n_worst", n_worst, 0, _MOST_WORST)
-    if target.suffix != ".html":
-        raise InputError(f"path={str(path)!r} must end in .html")
-    if not target.parent.is_dir():
-        raise InputError(f"path={str(path)!r}: there is no folder {str(target.parent)!r}; create it first")
     check_there(audit)
     text = _page(audit, n_worst)
     with new_file(target, "the report", after="call report again", elsewhere="give another path") as file:

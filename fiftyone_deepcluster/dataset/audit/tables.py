@@ -31,11 +31,7 @@ def write_decisions(audit: Audit, path: str | Path) -> Path:
         InputError: not a path that ends in ``.csv``, or a folder that does not exist.
         DiskError: the file cannot be written; an older file is unchanged.
     """
-    target = arguments.path_of("path", path)
-    if target.suffix != ".csv":
-        raise InputError(f"path={str(path)!r} must end in .csv")
-    if not target.parent.is_dir():
-        raise InputError(f"path={str(path)!r}: there is no folder {str(target.parent)!r}; create it first")
+    target = arguments.new_file_path("path", path, ".csv")
     table = io.StringIO(newline="")
     writer = csv.DictWriter(table, _COLUMNS, extrasaction="ignore")
     writer.writeheader()

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import logging
-from datetime import datetime, timezone
 from functools import partial
 from typing import TYPE_CHECKING
 
 from fiftyone_deepcluster.api.notes import not_computed
-from fiftyone_deepcluster.dataset.runs.database import is_away
+from fiftyone_deepcluster.dataset.runs.database import is_away, utc_now
 from fiftyone_deepcluster.dataset.runs.storage import drop_dangling, storable
 
 if TYPE_CHECKING:
@@ -134,7 +133,7 @@ def refresh_map(dataset: fo.Dataset, names: FieldNames) -> None:
     """Make the Embeddings panel reload the labels: it caches colors by the timestamp of the map."""
     document = dataset._doc.brain_methods.get(names.viz_key) if names.brain_keys() else None
     if document is not None:
-        document.timestamp = datetime.now(timezone.utc).replace(tzinfo=None)
+        document.timestamp = utc_now()
         document.save()
 
 

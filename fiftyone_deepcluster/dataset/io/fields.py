@@ -78,15 +78,23 @@ class FieldNames:
         return self.prefix + (self.key if name == "label" else f"{self.key}_{name}")
 
     def view_path(self, name: str) -> str:
-        """Path of one value in a view of the images: of the samples, or of the patches, which hold one object each."""
+        """Path of one value in a view of the images, see ``path_in_images``."""
+        return self.path_in_images(self.path(name))
+
+    def path_in_images(self, path: str) -> str:
+        """Path in a view of the images: of the samples, or of the patches, which hold one object each.
+
+        Args:
+            path: path in the dataset, of a value of the run or of another one.
+        """
         if self.patches_field is None:
-            return self.path(name)
-        return f"{self.patches_field}.{self.path(name).removeprefix(self.prefix)}"
+            return path
+        return f"{self.patches_field}.{path.removeprefix(self.prefix)}"
 
     @property
     def prefix(self) -> str:
-        """Prefix of every path: empty, or the path of the list of objects and a dot."""
-        return "" if self.patches_field is None else f"{self.patches_field}.detections."
+        """Prefix of every path, see ``objects_prefix``."""
+        return objects_prefix(self.patches_field)
 
     @property
     def unit(self) -> str:
@@ -117,6 +125,11 @@ class FieldNames:
     def brain_keys(self) -> tuple[str, ...]:
         """Keys of the brain runs of this kind of run."""
         return (self.viz_key, self.sim_key) if self.kind == "clusters" else ()
+
+
+def objects_prefix(patches_field: str | None) -> str:
+    """Prefix of the paths of objects in a Detections field: that of their list and a dot; empty for whole images."""
+    return "" if patches_field is None else f"{patches_field}.detections."
 
 
 _LONGEST_KEY = 64

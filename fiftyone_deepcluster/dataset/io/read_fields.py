@@ -6,8 +6,8 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from fiftyone_deepcluster.core import arguments
-from fiftyone_deepcluster.dataset.io.fields import marked
-from fiftyone_deepcluster.dataset.io.read_images import DICOM_FRAME, DICOM_PATH, flat
+from fiftyone_deepcluster.dataset.io.fields import marked, objects_prefix
+from fiftyone_deepcluster.dataset.io.read_images import DICOM_FRAME, DICOM_PATH, all_images, flat
 from fiftyone_deepcluster.dataset.runs import storage
 from fiftyone_deepcluster.errors import InputError
 
@@ -28,6 +28,10 @@ _HELD = {"text_field": "texts", "group_field": "groups"}
 """Content of the field by option; the fields of all other options contain classes."""
 
 
+class NoFieldError(InputError):
+    """The dataset has no field of the name that was given."""
+
+
 def read_truth(source: SampleSource, truth_field: str, option: str = "truth_field") -> list[object | None]:
     """Known class of every image, None if there is none.
 
@@ -41,7 +45,8 @@ def read_truth(source: SampleSource, truth_field: str, option: str = "truth_fiel
         option: name of the option in error messages; the field of ``text_field`` must contain strings.
 
     Raises:
-        InputError: the field is missing, or is not a Classification, string, integer or boolean.
+        NoFieldError: the field is missing.
+        InputError: it is not a Classification, string, integer or boolean.
     """
     truth_field = arguments.one_name(
         option, truth_field, "report" if option == "text_field" else "ground_truth"
@@ -52,7 +57,7 @@ def read_truth(source: SampleSource, truth_field: str, option: str = "truth_fiel
     # the patches view does not contain fields of the whole images
     field = source.dataset.get_field(truth_field)
     if field is None:
-        raise InputError(_no_class_field(option, truth_field, source))
+        raise NoFieldError(_no_class_field(option, truth_field, source))
     path = _label_path(truth_field, field, option)
     ids, values = flat(source.dataset).values(["id", path])
     known = dict(zip(ids, values, strict=True))
@@ -63,7 +68,8 @@ def read_embeddings(source: SampleSource, field: str) -> list[NDArray[np.float32
     """Vector (D,), or vectors (V, D), of every image from a field, None if there is none.
 
     Raises:
-        InputError: the field is missing, has no vectors, or has vectors of different lengths.
+        NoFieldError: the field is missing.
+        InputError: it has no vectors, or vectors of different lengths.
     """
     import fiftyone as fo
 
@@ -71,7 +77,7 @@ def read_embeddings(source: SampleSource, field: str) -> list[NDArray[np.float32
     path = field if source.patches_field is None else f"{source.patches_field}.{field}"
     kind = source.samples.get_field(path)
     if kind is None:
-        raise InputError(_no_vector_field(field, source))
+        raise NoFieldError(_no_vector_field(field, source))
     if not isinstance(kind, fo.VectorField | fo.ArrayField | fo.ListField):
         raise InputError(
             f"embeddings_field={field!r} is a {type(kind).__name__}; a field of vectors, arrays or lists is needed"
@@ -117,8 +123,7 @@ def with_fields(
     """The samples; all images of their dataset if the view hides one of the paths, or was made before it was there."""
     if all(samples.get_field(path) is not None for path in paths):
         return samples
-    everything = flat(dataset)
-    return everything if patches_field is None else everything.to_patches(patches_field)
+    return all_images(dataset, patches_field)
 
 
 def without_cluster(source: SampleSource, names: FieldNames) -> SampleSource:
@@ -138,7 +143,7 @@ def _truth_path(source: SampleSource, truth_field: str, option: str) -> str | No
     if patches is None:
         field = samples.get_field(truth_field)
         if field is None:
-            raise InputError(_no_class_field(option, truth_field, source))
+            raise NoFieldError(_no_class_field(option, truth_field, source))
         return _label_path(truth_field, field, option)
     if truth_field in (patches, f"{patches}.detections"):
         return f"{patches}.label"
@@ -197,14 +202,13 @@ def _no_vector_field(name: str, source: SampleSource) -> str:
     """Error message for a missing field of vectors."""
     import fiftyone as fo
 
-    prefix = "" if source.patches_field is None else f"{source.patches_field}.detections."
+    prefix = objects_prefix(source.patches_field)
     schema = source.dataset.get_field_schema(ftype=[fo.VectorField, fo.ArrayField, fo.ListField], flat=True)
     paths = [path for path, field in schema.items() if _may_hold_vectors(field)]
     own = no_embeddings(source.dataset)
     known = [path.removeprefix(prefix) for path in paths if path.startswith(prefix) and path not in own]
-    known = [
-        name for name in known if "." not in name and name not in _OF_OBJECTS
-    ]  # those in labels are none
+    # fields inside labels hold no embeddings
+    known = [name for name in known if "." not in name and name not in _OF_OBJECTS]
     shown = arguments.short(name)
     there = f"fields with vectors: {', '.join(known)}" if known else (
         f"it has none with vectors; create one with FiftyOne's compute_embeddings(..., embeddings_field={shown})"

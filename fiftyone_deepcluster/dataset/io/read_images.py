@@ -120,6 +120,12 @@ def flat(dataset: fo.Dataset) -> fo.core.collections.SampleCollection:
     return dataset.select_group_slices(image_slices(dataset), _allow_mixed=True)
 
 
+def all_images(dataset: fo.Dataset, patches_field: str | None) -> fo.core.collections.SampleCollection:
+    """All images of a dataset: its samples, see ``flat``, or as patches the objects in a Detections field."""
+    samples = flat(dataset)
+    return samples if patches_field is None else samples.to_patches(patches_field)
+
+
 def image_slices(dataset: fo.Dataset) -> list[str]:
     """Slices of a grouped dataset with images or media of unknown type."""
     return [name for name, kind in dataset.group_media_types.items() if kind in _IMAGES]

@@ -12,11 +12,14 @@ import zlib
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
-from datetime import datetime, timezone
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Protocol
 
+from fiftyone_deepcluster.dataset.runs.database import utc_now
+
 if TYPE_CHECKING:
+    from datetime import datetime
+
     import fiftyone as fo
     import numpy as np
     from bson import ObjectId
@@ -124,7 +127,7 @@ def write(
     """
     from bson import ObjectId
 
-    now = datetime.now(timezone.utc).replace(tzinfo=None)
+    now = utc_now()
     make = _sample_updates if names.patches_field is None else _patch_updates
     for start in range(0, len(filled), _BATCH):
         rows = slice(start, start + _BATCH)
@@ -264,7 +267,7 @@ def _update_many(
     from pymongo import UpdateMany
 
     who: dict[str, object] = {"_id": {"$in": [sample for sample, _ in places]}}
-    now = datetime.now(timezone.utc).replace(tzinfo=None)
+    now = utc_now()
     if names.patches_field is None:
         if only is not None:
             who["$or"] = [{path: only}, {f"{path}.label": only}]

@@ -13,7 +13,7 @@ from fiftyone_deepcluster.dataset.io.fields import changing, declare_missing, dr
 from fiftyone_deepcluster.dataset.io.read_fields import read_values
 from fiftyone_deepcluster.dataset.io.side_fields import read_texts
 from fiftyone_deepcluster.dataset.io.write import NOISE, set_values
-from fiftyone_deepcluster.dataset.results.open_run import images_of, open_run, path_in, store, storing
+from fiftyone_deepcluster.dataset.results.open_run import images_of, open_run, store, storing
 from fiftyone_deepcluster.dataset.results.results_cache import Findings
 from fiftyone_deepcluster.dataset.runs.database import database_needed, until_kept
 from fiftyone_deepcluster.dataset.runs.run import Run, load_run
@@ -103,7 +103,7 @@ def key_words(
     if field is None:
         raise InputError(f"run {key!r} has no text_field; give the field with the reports")
     source = images_of(run)
-    names, labels = _numbered(read_values(source, path_in(run, "label")))
+    names, labels = _numbered(read_values(source, run.fields.view_path("label")))
     found = words_of_clusters(
         read_texts(source, field), np.asarray(labels),
         n_words=n_words, common=common, rank=rank, observer=observer,
@@ -154,7 +154,7 @@ def build_tree(
     check_observer(observer)
     run = load_run(samples, key)
     source = images_of(run)
-    names, labels = _numbered(read_values(source, path_in(run, "label")))
+    names, labels = _numbered(read_values(source, run.fields.view_path("label")))
     if len(names) < 2:
         raise InputError(f"run {key!r} has {len(names)} cluster(s); a tree needs 2 or more")
     with open_run(run, source, observer) as trained_run:

@@ -188,7 +188,4 @@ def _other_path(run: Run, other: str) -> str:
             f"other={arguments.short(other)} is neither a run nor a label field; choose one of: "
             f"{', '.join(known) or 'none'}"
         )
-    path = label_path(run, other)
-    return (
-        path if run.patches_field is None else f"{run.patches_field}.{path.removeprefix(run.fields.prefix)}"
-    )
+    return run.fields.path_in_images(label_path(run, other))

@@ -8,10 +8,12 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from fiftyone_deepcluster.api.fit_arguments import check_varied
-from fiftyone_deepcluster.clusterers.candidates import LARGEST_SEED, UMAP
+from fiftyone_deepcluster.clusterers.candidates import UMAP
 from fiftyone_deepcluster.clusterers.number import NumberSweep
 from fiftyone_deepcluster.core import arguments
 from fiftyone_deepcluster.core.progress import check_observer
+from fiftyone_deepcluster.core.seeds import LARGEST_SEED
+from fiftyone_deepcluster.dataset.io.fields import objects_prefix
 from fiftyone_deepcluster.dataset.io.read_images import collect_images
 from fiftyone_deepcluster.dataset.io.vectors import check_single, stored_vectors
 from fiftyone_deepcluster.dataset.results.open_run import chosen_rows, embedded, images_of, store
@@ -160,7 +162,7 @@ def sweep_of_fields(
         fields: names of the fields; empty: any.
         patches_field: Detections field whose objects have the vectors; None: the images have them.
     """
-    prefix = "" if patches_field is None else f"{patches_field}.detections."
+    prefix = objects_prefix(patches_field)
     stored = find(dataset, f"^{_OF_FIELDS}").values()
     there = dataset.get_field_schema(flat=True)
     for each in sorted(stored, key=lambda each: -float(each["time"])):
@@ -223,7 +225,7 @@ def _of_fields(
     rows = _drawn(rows, max_images, seed, f"images have a vector in embeddings_field={shown}")
 
     def keep(found: NumberSweep) -> None:
-        prefix = "" if source.patches_field is None else f"{source.patches_field}.detections."
+        prefix = objects_prefix(source.patches_field)
         content = _adapter().dump_python(found, mode="json")
         stored = {"fields": names, "prefix": prefix, "time": time.time(), "found": content}
         run_store(source.dataset).set(f"{_OF_FIELDS}{prefix}{','.join(names)}", stored)

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, TypeVar
 from fiftyone_deepcluster.core import checkpoints
 from fiftyone_deepcluster.core.disk import is_readable_file
 from fiftyone_deepcluster.dataset.io.read_fields import read_values
-from fiftyone_deepcluster.dataset.io.read_images import collect_images, flat, media_field_of
+from fiftyone_deepcluster.dataset.io.read_images import all_images, collect_images, media_field_of
 from fiftyone_deepcluster.dataset.review.clusters import check_there
 from fiftyone_deepcluster.dataset.review.edit_lock import hold
 from fiftyone_deepcluster.dataset.runs import run_files, storage
@@ -49,25 +49,15 @@ def images_of(run: Run) -> SampleSource:
         RunError: its label field was deleted since it was loaded.
     """
     check_there(run)
-    everything = flat(run.dataset)
-    if run.patches_field is not None:
-        everything = everything.to_patches(run.patches_field)
+    everything = all_images(run.dataset, run.patches_field)
     ids = everything.values("id")
     existing = set(ids)
     job = run_files.load_job(run_files.run_dir(run.dataset, run.key))
     fitted = [name for name in (job.ids if job else []) if name in existing]
     known = set(fitted)
-    labels = everything.values(path_in(run, "label"))
+    labels = everything.values(run.fields.view_path("label"))
     later = [name for name, label in zip(ids, labels, strict=True) if label is not None and name not in known]
     return collect_images(everything, media_field=media_field_of(run.settings), ids=[*fitted, *later])
-
-
-def path_in(run: Run, name: str) -> str:
-    """Path of a value of the run in the collection that ``images_of`` reads; patches have no list in the path."""
-    path = run.fields.path(name)
-    if run.patches_field is None:
-        return path
-    return f"{run.patches_field}.{path.removeprefix(run.fields.prefix)}"
 
 
 def chosen_rows(source: SampleSource, samples: fo.core.collections.SampleCollection) -> NDArray[np.int64]:
@@ -201,4 +191,4 @@ def embedded(run: Run, source: SampleSource) -> list[object | None]:
         RunError: the embedding field was deleted.
     """
     check_there(run, "embedding")
-    return read_values(source, path_in(run, "embedding"))
+    return read_values(source, run.fields.view_path("embedding"))

@@ -169,7 +169,4 @@ def _images_lost(source: SampleSource, errors: Mapping[int, str], reason: InputE
 
 def _first(source: SampleSource) -> SampleSource:
     """The first images: a few, in case some cannot be read."""
-    from dataclasses import replace
-
-    n = _FIRST_IMAGES
-    return replace(source, ids=source.ids[:n], sample_ids=source.sample_ids[:n], images=source.images[:n])
+    return source.rows(range(len(source))[:_FIRST_IMAGES])

@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any
 from fiftyone_deepcluster.core import arguments
 from fiftyone_deepcluster.core.disk import new_file
 from fiftyone_deepcluster.dataset.review.clusters import aggregate, image_stages
-from fiftyone_deepcluster.errors import InputError
 
 if TYPE_CHECKING:
     from collections.abc import Collection
@@ -33,11 +32,7 @@ def export_review(run: KeptRun, reviewed: Collection[str], path: str | Path) -> 
         InputError: not a path, another ending, or the folder does not exist.
         DiskError: the file cannot be written; an older file is unchanged.
     """
-    target = arguments.path_of("path", path)
-    if target.suffix not in (".csv", ".json"):
-        raise InputError(f"path={str(path)!r} must end in .csv or .json")
-    if not target.parent.is_dir():
-        raise InputError(f"path={str(path)!r}: there is no folder {str(target.parent)!r}; create it first")
+    target = arguments.new_file_path("path", path, ".csv", ".json")
     stages = image_stages(run.fields, {"$ne": None}, ("label", "cluster", "confidence", "distance"))
     rows = [_row(found, reviewed) for found in aggregate(run, [*stages, {"$sort": {"label": 1, "image": 1}}])]
     with new_file(target, "the table", after="call export again", elsewhere="give another path") as file:

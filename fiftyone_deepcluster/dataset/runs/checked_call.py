@@ -23,13 +23,14 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class CheckedCall:
-    """A validated call of ``cluster`` or ``resume``.
+    """A validated call of ``cluster``, ``refine`` or ``resume``.
 
     Attributes:
         source: the images.
         key: key of the run.
         options: options of the method.
-        settings: other arguments of the call: truth_field, media_field, embeddings_field, model, half_precision.
+        settings: other arguments of the call: truth_field, media_field, embeddings_field, model, half_precision; for
+            ``refine`` also the id of the refined run, and the weight of the reviewed images.
         inputs: inputs read from the dataset besides the images.
         others: names of all runs when the settings were given or read, which follow renames until the job is stored.
         model: a FiftyOne model, or the name of one, that computes the vectors; or None.
@@ -71,7 +72,7 @@ class CheckedCall:
         return intents.Intent("write", self.key, self.uid, self.source.patches_field)
 
     @property
-    def note(self) -> run_files.ClusterJob:
+    def job(self) -> run_files.ClusterJob:
         """The job to store in the folder during the run; its header is stored with the run."""
         source, options = self.source, self.options.as_given()
         header = storage.RunHeader(
@@ -97,7 +98,7 @@ def as_begun(call: CheckedCall, folder: Path) -> CheckedCall:
     Raises:
         RunError: the first process has begun another call, as after the run was replaced meanwhile.
     """
-    job, given = run_files.load_job(folder), call.note
+    job, given = run_files.load_job(folder), call.job
     if job is None or (job.header.method, job.ids, job.decided) != (
         given.header.method,
         given.ids,

@@ -10,6 +10,7 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from datetime import datetime, timezone
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from fiftyone_deepcluster.errors import DatabaseAwayError
@@ -92,6 +93,11 @@ def all_need_database(way_out: str) -> Callable[[type[_Owner]], type[_Owner]]:
         return owner
 
     return decorate
+
+
+def utc_now() -> datetime:
+    """The time as MongoDB and FiftyOne store it: UTC, without a time zone."""
+    return datetime.now(timezone.utc).replace(tzinfo=None)
 
 
 def is_away(error: BaseException) -> bool:

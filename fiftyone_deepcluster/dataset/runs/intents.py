@@ -200,9 +200,8 @@ def settle(dataset: fo.Dataset, key: str) -> bool:
         _check_files(dataset, intent)
         logger.warning("run %r of %r: an interrupted %s is completed", key, dataset.name, intent.verb)
         carry_out(dataset, intent)
-    elif storage.is_stored(
-        dataset, key, intent.uid, intent.kind
-    ):  # it died just before the intent was removed
+    elif storage.is_stored(dataset, key, intent.uid, intent.kind):
+        # it died just before the intent was removed
         run_files.adopt_files(dataset, key, intent.uid)
         _remove(dataset, intent)
     elif intent.verb in ("assign", "audit"):

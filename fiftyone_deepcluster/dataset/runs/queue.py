@@ -124,9 +124,8 @@ class QueuedRun(StopFlag):
         super().__init__()
         self._dataset, self._ticket = dataset, ticket
         self._asked = float("-inf")
-        self._first = (
-            2  # the check before the run starts, and the first within it: a short run has no later one
-        )
+        # the check before the run starts, and the first within it: a short run has no later one
+        self._first = 2
 
     def cancelled(self) -> bool:
         """Whether ``stop`` was called, or the run was cancelled while it was queued."""

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from fiftyone_deepcluster.core import checkpoints
 from fiftyone_deepcluster.dataset.io.read_fields import read_values
-from fiftyone_deepcluster.dataset.io.read_images import collect_images, flat, media_field_of
+from fiftyone_deepcluster.dataset.io.read_images import all_images, collect_images, media_field_of
 from fiftyone_deepcluster.dataset.io.write import NOISE
 from fiftyone_deepcluster.dataset.review.apply import complete_edits
 from fiftyone_deepcluster.dataset.review.clusters import check_there
@@ -38,11 +38,9 @@ _LEAST_CLUSTERS = 2
 
 def _clustered_images(run: Run) -> SampleSource:
     """The images of a run that have a label; raises RunError if there are none."""
-    names, everything = run.fields, flat(run.dataset)
-    if names.patches_field is not None:
-        everything = everything.to_patches(names.patches_field)
-    source = collect_images(everything, media_field=media_field_of(run.settings))
-    labels = read_values(source, names.view_path("label"))
+    images = all_images(run.dataset, run.patches_field)
+    source = collect_images(images, media_field=media_field_of(run.settings))
+    labels = read_values(source, run.fields.view_path("label"))
     rows = [row for row, label in enumerate(labels) if label is not None]
     if not rows:
         raise RunError(f"run {run.key!r} has no images with a cluster; repeat it with overwrite=True")

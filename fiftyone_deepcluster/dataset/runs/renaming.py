@@ -6,13 +6,13 @@ cannot be loaded. Here the new fields are added first, then the values are renam
 
 from __future__ import annotations
 
-from datetime import datetime, timezone
 from typing import TYPE_CHECKING, Any
 
 from fiftyone_deepcluster.dataset.display.brain import rename_brain_runs
 from fiftyone_deepcluster.dataset.display.sidebar import add_group, remove_group
 from fiftyone_deepcluster.dataset.io.fields import changing, drop_indexes
 from fiftyone_deepcluster.dataset.runs import run_files, status, storage
+from fiftyone_deepcluster.dataset.runs.database import utc_now
 from fiftyone_deepcluster.dataset.runs.job_log import drop_logs_about
 from fiftyone_deepcluster.dataset.runs.references import follow_rename, names_kept
 
@@ -70,7 +70,7 @@ def _copy_schema(dataset: fo.Dataset, pairs: list[tuple[str, str]]) -> None:
 def _rename_in_samples(dataset: fo.Dataset, _: FieldNames, roots: list[tuple[str, str]]) -> None:
     dataset._sample_collection.update_many(
         {"$or": [{before: {"$exists": True}} for before, _ in roots]},
-        {"$rename": dict(roots), "$set": {"last_modified_at": _now()}},
+        {"$rename": dict(roots), "$set": {"last_modified_at": utc_now()}},
     )
 
 
@@ -85,9 +85,5 @@ def _rename_in_objects(dataset: fo.Dataset, old: FieldNames, roots: list[tuple[s
     renamed = {"input": f"${objects}", "as": "object", "in": {"$arrayToObject": {"$map": pairs}}}
     dataset._sample_collection.update_many(
         {"$or": [{before: {"$exists": True}} for before, _ in roots]},
-        [{"$set": {objects: {"$map": renamed}, "last_modified_at": _now()}}],
+        [{"$set": {objects: {"$map": renamed}, "last_modified_at": utc_now()}}],
     )
-
-
-def _now() -> datetime:
-    return datetime.now(timezone.utc).replace(tzinfo=None)

@@ -9,7 +9,8 @@ from fiftyone_deepcluster.api.resuming import MAY_CHANGE
 from fiftyone_deepcluster.core import arguments
 from fiftyone_deepcluster.dataset.io.fields import FieldNames, has_values, is_key
 from fiftyone_deepcluster.dataset.io.inputs import read_inputs
-from fiftyone_deepcluster.dataset.io.read_images import collect_images, flat, media_field_of
+from fiftyone_deepcluster.dataset.io.read_fields import NoFieldError
+from fiftyone_deepcluster.dataset.io.read_images import all_images, collect_images, media_field_of
 from fiftyone_deepcluster.dataset.io.vectors import check_given
 from fiftyone_deepcluster.dataset.review.edit_log import EditLog
 from fiftyone_deepcluster.dataset.runs import run_files, storage
@@ -77,9 +78,7 @@ def _inputs_again(source: SampleSource, options: Options, settings: dict[str, An
     """The inputs of the run; a field that is gone cannot be chosen anew, so the error says what to do."""
     try:
         return read_inputs(source, options, settings)
-    except InputError as error:
-        if "is not a field of" not in str(error):
-            raise
+    except NoFieldError as error:
         raise InputError(
             f"{error}. Run {key!r} was made with this field: restore it or rename it back, or cluster again with "
             "overwrite=True"
@@ -158,9 +157,7 @@ def warn_of_assigned(dataset: fo.Dataset, key: str, job: run_files.ClusterJob) -
     if key not in storage.keys(dataset):
         return
     names = FieldNames(key, job.header.patches_field)
-    everything = flat(dataset)
-    if names.patches_field is not None:
-        everything = everything.to_patches(names.patches_field)
+    everything = all_images(dataset, names.patches_field)
     if everything.get_field(names.view_path("label")) is None:
         return  # somebody deleted the field; resuming writes it again
     own = set(job.ids)
@@ -180,8 +177,7 @@ def select_images(dataset: fo.Dataset, job: run_files.ClusterJob) -> SampleSourc
     Raises:
         RunError: some of them were deleted.
     """
-    field = job.header.patches_field
-    everything = flat(dataset) if field is None else flat(dataset).to_patches(field)
+    everything = all_images(dataset, job.header.patches_field)
     source = collect_images(everything, media_field=media_field_of(job.header.settings), ids=job.ids)
     if len(source) < len(job.ids):
         raise RunError(

@@ -169,15 +169,14 @@ class Run:
         from fiftyone import ViewField
 
         self.check_names(names)
-        paths = self.fields
         samples = flat(self.dataset)
         if self.patches_field is None:
             # a plain query uses the index of the label; a ViewField expression would scan every sample
-            chosen = samples.match({paths.path("label"): {"$in": list(names)}})
-            return chosen.sort_by([(paths.path("label"), 1), (paths.path("distance"), 1)])
-        chosen = samples.filter_labels(self.patches_field, ViewField(self.key).is_in(list(names)))
-        patch = f"{self.patches_field}.{self.key}"
-        return chosen.to_patches(self.patches_field).sort_by([(patch, 1), (f"{patch}_distance", 1)])
+            chosen = samples.match({self.fields.path("label"): {"$in": list(names)}})
+        else:
+            chosen = samples.filter_labels(self.patches_field, ViewField(self.key).is_in(list(names)))
+            chosen = chosen.to_patches(self.patches_field)
+        return chosen.sort_by([(self.fields.view_path(name), 1) for name in ("label", "distance")])
 
     def check_names(self, names: tuple[str, ...] | list[str]) -> None:
         """Raise InputError if a cluster does not exist."""

@@ -101,7 +101,7 @@ def _keep_interrupted(call: CheckedCall) -> None:
         return
     folder = run_files.run_dir(dataset, key)
     left, state = run_files.load_job(folder), status.read_states(dataset).get(key)
-    if left is None or left.same_work(call.note) or not (folder / checkpoints.CHECKPOINT).exists():
+    if left is None or left.same_work(call.job) or not (folder / checkpoints.CHECKPOINT).exists():
         return
     if state is None or not state.round:
         return  # no completed round would be lost
@@ -183,12 +183,12 @@ def _prepare_folder(call: CheckedCall, replacing: bool) -> tuple[CheckedCall, Pa
         call = followed(call)
         if call.folder is None:
             left = _left_job(folder)
-            if left is None or not left.same_work(call.note):
+            if left is None or not left.same_work(call.job):
                 run_files.clean_dir(folder)
         with suppress(OSError):  # of a disk that cannot be written, which save_job explains
             for unfinished in folder.glob("*.partial"):  # by a process that was killed
                 unfinished.unlink()
-        run_files.save_job(folder, call.note)
+        run_files.save_job(folder, call.job)
     wait_for_all()
     return call, folder
 
@@ -293,7 +293,7 @@ def _store(call: CheckedCall, result: FitResult, observer: Observer, folder: Pat
     way_out = f"resume(samples, {call.key!r}) writes them again, without training"
     check_kept(call.dataset, call.names, watch, n_clustered, way_out)
     with names_kept(call.dataset):
-        header, record = followed_meanwhile(folder, call.note.header, record)
+        header, record = followed_meanwhile(folder, call.job.header, record)
         storage.register_run(call.source, call.key, header, record)
     check_kept(call.dataset, call.names, watch, n_clustered, way_out)
     run_files.adopt_files(call.dataset, call.key, call.uid, folder)

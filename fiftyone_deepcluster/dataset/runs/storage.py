@@ -47,7 +47,7 @@ class RunHeader:
     Attributes:
         method: name of the method.
         options: options as given, by name.
-        settings: other arguments of the call: truth_field, embeddings_field, model, half_precision.
+        settings: other arguments of the call, as in ``CheckedCall``, or of ``audit_labels``.
         patches_field: Detections field whose objects were clustered, or None.
         n_samples: number of images, including unreadable ones.
         uid: unique id of the run; unchanged by renaming.

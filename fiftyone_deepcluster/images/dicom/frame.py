@@ -198,11 +198,8 @@ def _fit_to(shape: CodedShape | None, file: DicomFile, options: dict[str, Any]) 
     """
     if shape is None:
         return
-    coded = (
-        shape.height or file.rows,
-        shape.width,
-        shape.channels,
-    )  # a height of 0 is stated after the image
+    # a height of 0 is stated after the image
+    coded = shape.height or file.rows, shape.width, shape.channels
     stated = (file.rows, file.columns, options["samples_per_pixel"])
     if coded != stated:
         raise UnreadableImageError(

@@ -58,7 +58,7 @@ def test_decisions_are_edits_and_change_no_label(audited, review):
     review.decide([ids[3]], "exclude")
     change = review.decide([ids[4]], "unsure")
 
-    assert change.n_changed == 1
+    assert (change.n_changed, change.counted) == (1, "1 image")
     decisions = audited.select(ids, ordered=True).values("audit_decision")
     assert decisions == ["keep", f"accept: {items[1]['suggestion']}", "other: ten", "exclude", "unsure"]
     assert audited.values("doubtful.label") == before

@@ -31,14 +31,12 @@ def in_view(ctx: foo.ExecutionContext) -> Json:
 
 def show(ctx: foo.ExecutionContext) -> None:
     """Show a cluster, or some images, in the grid; without both, the user's view again."""
-    from fiftyone_deepcluster.dataset.io.read_images import flat
+    from fiftyone_deepcluster.dataset.io.read_images import all_images
 
     run = run_of(ctx)
     cluster = optional_text_param(ctx, "cluster")
     if ctx.params.get("ids"):
-        everything = flat(run.dataset)
-        if run.patches_field is not None:
-            everything = everything.to_patches(run.patches_field)
+        everything = all_images(run.dataset, run.patches_field)
         put_into_grid(ctx, run, everything.select(texts_param(ctx, "ids", _MOST_SHOWN), ordered=True))
     elif cluster is not None:
         put_into_grid(ctx, run, run.cluster_view(cluster))
