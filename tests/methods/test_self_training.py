@@ -99,7 +99,9 @@ def test_one_more_stage_is_trained_where_images_are_enlarged_to_twice_their_size
 
 
 def test_a_layer_and_a_number_of_stages_exclude_each_other(digits):
-    with pytest.raises(OptionsError, match=r"layer='conv3' and trained_stages=2 both say what is trained; give one"):
+    with pytest.raises(
+        OptionsError, match=r"layer='conv3' and trained_stages=2 both say what is trained; give one"
+    ):
         options(layer="conv3", trained_stages=2).resolve(image_facts(digits))
     assert options(layer="conv3").resolve(image_facts(digits)).trained_stages is None
 
