@@ -14,6 +14,8 @@ from fiftyone_deepcluster.api import notes
 from fiftyone_deepcluster.api.assembly import NoPixels, Spread, assemble, environment, open_store
 from fiftyone_deepcluster.api.baselines import add_baselines, clusters_first, first_features
 from fiftyone_deepcluster.api.fit_arguments import (
+    CONTINUED,
+    OTHER_RUN_DIR,
     KnownNumbers,
     as_features,
     check_early,
@@ -24,6 +26,7 @@ from fiftyone_deepcluster.api.fit_arguments import (
 from fiftyone_deepcluster.api.given_weights import (
     StoredNetwork,
     configuration_of,
+    lost_file_named,
     lost_files,
     options_to_build,
     stored_network,
@@ -238,12 +241,7 @@ def _run(job: _Job) -> FitResult:
     from fiftyone_deepcluster.training.loop import LoopSettings, run
 
     state = _load(job)
-    with options_to_build(
-        job.resolved, job.stored, values=clusters_first(job.resolved) and not job.lost
-    ) as built_with:
-        corpus, parts = assemble(built_with, job.store, job.observer, job.given, job.images)
-    corpus.groups, corpus.initial, corpus.fixed = job.known.groups, job.known.initial, job.known.fixed
-    corpus.weights, corpus.other_vectors = job.known.weights, job.known.other_vectors
+    corpus, parts = _assembled(job)
     _announce(state, job)
     options = job.resolved
     first = None if job.lost else first_features(options, corpus)
@@ -266,6 +264,19 @@ def _run(job: _Job) -> FitResult:
         add_baselines(record, run_state.assignment, first, job.truth, job.observer)
     _save_model(job, corpus, parts, run_state)
     return _result(job, run_state, record)
+
+
+def _assembled(job: _Job) -> tuple[Corpus, Parts]:
+    """Corpus and parts; of a continued run, values of weights are read only if the baselines need them."""
+    values = clusters_first(job.resolved) and not job.lost
+    with (
+        lost_file_named(CONTINUED, job.resolved, OTHER_RUN_DIR),
+        options_to_build(job.resolved, job.stored, values=values) as built_with,
+    ):
+        corpus, parts = assemble(built_with, job.store, job.observer, job.given, job.images)
+    corpus.groups, corpus.initial, corpus.fixed = job.known.groups, job.known.initial, job.known.fixed
+    corpus.weights, corpus.other_vectors = job.known.weights, job.known.other_vectors
+    return corpus, parts
 
 
 def _check_sizes(job: _Job) -> None:

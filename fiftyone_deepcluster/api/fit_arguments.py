@@ -25,6 +25,9 @@ if TYPE_CHECKING:
     from fiftyone_deepcluster.images.cache.open_images import ImageStore
     from fiftyone_deepcluster.methods.base import Options
 
+CONTINUED, OTHER_RUN_DIR = "the run to continue", "choose another run_dir"
+"""A run whose stored network a fit continues with, and what to do if it cannot be built, in messages."""
+
 MOST_WEIGHT = 1e6
 """Largest weight of an image in the loss."""
 
@@ -54,7 +57,7 @@ def check_early(options: Options, run_dir: Path | None, stored: StoredNetwork | 
     if stored is None:
         check_named_files(options)
     elif lost := lost_files(options, stored, values=False):
-        raise CheckpointError(lost_message("the run to continue", lost, "choose another run_dir"))
+        raise CheckpointError(lost_message(CONTINUED, lost, OTHER_RUN_DIR))
     choose_compute(options.device, options.precision)
 
 

@@ -19,7 +19,7 @@ from fiftyone_deepcluster.backbones.base import PRETRAINED
 from fiftyone_deepcluster.backbones.stored_weights import StoredWeights
 from fiftyone_deepcluster.core import checkpoints
 from fiftyone_deepcluster.core.disk import is_readable_file, is_refused
-from fiftyone_deepcluster.errors import OptionsError
+from fiftyone_deepcluster.errors import CheckpointError, OptionsError, PartError
 
 if TYPE_CHECKING:
     from fiftyone_deepcluster.backbones.base import Backbone
@@ -142,6 +142,24 @@ def check_named_files(options: Options) -> None:
         raise OptionsError(
             f"{lost}: there is no such file or folder; give the path of one that exists, or a name"
         )
+
+
+@contextmanager
+def lost_file_named(what: str, options: Options, way: str) -> Iterator[None]:
+    """Build a network that gets stored values; a custom backbone may read the file of weights nevertheless.
+
+    Arguments as for ``lost_message``.
+
+    Raises:
+        CheckpointError: it did, and the file is gone.
+    """
+    try:
+        yield
+    except (PartError, OSError) as error:
+        lost = lost_files(options)
+        if not lost:
+            raise
+        raise CheckpointError(lost_message(what, lost, way)) from error
 
 
 def lost_message(what: str, lost: str, way: str, *, values: bool = False) -> str:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from fiftyone_deepcluster.api.assembly import assemble, build_parts, open_store
 from fiftyone_deepcluster.api.given_weights import (
     StoredNetwork,
+    lost_file_named,
     lost_files,
     lost_message,
     options_to_build,
@@ -21,7 +22,7 @@ from fiftyone_deepcluster.core import arguments, checkpoints
 from fiftyone_deepcluster.core.disk import is_refused
 from fiftyone_deepcluster.core.progress import observer_or_silent
 from fiftyone_deepcluster.core.seeds import derive
-from fiftyone_deepcluster.errors import CheckpointError, OptionsError, PartError
+from fiftyone_deepcluster.errors import CheckpointError, OptionsError
 from fiftyone_deepcluster.features.base import EncodeRequest
 from fiftyone_deepcluster.methods.base import parse_options
 
@@ -166,12 +167,8 @@ def _building(what: str, options: Options) -> Iterator[None]:
         CheckpointError: so it is.
     """
     try:
-        yield
-    except PartError as error:
-        lost = lost_files(options)  # a custom backbone may read it nevertheless
-        if not lost:
-            raise
-        raise CheckpointError(lost_message(what, lost, "fit again")) from error
+        with lost_file_named(what, options, "fit again"):
+            yield
     except OptionsError as error:
         raise CheckpointError(f"the network of {what} cannot be built as at the fit: {error}") from error
     except RuntimeError as error:  # torch's, which lists all names

@@ -18,7 +18,9 @@ pytestmark = pytest.mark.usefixtures("seeded")
 
 def whole(name):
     """State of torchvision's model with its classifier."""
-    return get_model(name, weights=None, **({"init_weights": False} if name == "googlenet" else {})).state_dict()
+    return get_model(
+        name, weights=None, **({"init_weights": False} if name == "googlenet" else {})
+    ).state_dict()
 
 
 def own(name, size):
@@ -78,9 +80,7 @@ def test_timm(tmp_path):
     path = tmp_path / "weights.pth"
     with seeded_torch(5):
         torch.save(timm.create_model("resnet10t").state_dict(), path)
-    same_without_the_file(
-        BACKBONES.parse({"name": "timm", "model": "resnet10t"}), str(path), 32, path.unlink
-    )
+    same_without_the_file(BACKBONES.parse({"name": "timm", "model": "resnet10t"}), str(path), 32, path.unlink)
 
 
 @pytest.mark.parametrize("kind", ["ViTModel", "ViTForImageClassification", "half"])
