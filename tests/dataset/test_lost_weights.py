@@ -13,10 +13,9 @@ from fiftyone_deepcluster.api.given_weights import StoredNetwork, lost_files
 from fiftyone_deepcluster.backbones.base import BACKBONES
 from fiftyone_deepcluster.core import checkpoints
 from fiftyone_deepcluster.core.process_state import seeded_torch
-from fiftyone_deepcluster.core.progress import Silent
 from fiftyone_deepcluster.dataset.job_verbs import _best_layer
 from fiftyone_deepcluster.dataset.runs import run_files
-from fiftyone_deepcluster.errors import CancelledError, CheckpointError, OptionsError, RunError
+from fiftyone_deepcluster.errors import CheckpointError, OptionsError, RunError
 from tests.dataset.small_runs import FROZEN, LEARNED
 
 QUIET = {"progress": False, "compute_brain": False}
@@ -101,15 +100,11 @@ def test_a_reviewed_run_is_refined(make_digits, weights, method):
     assert fdc.assign(make_digits(20), "refined", from_dataset=dataset) == 20
 
 
-def test_a_run_that_was_interrupted_before_its_first_clusters_needs_the_file(make_digits, weights):
-    class AtOnce(Silent):
-        def cancelled(self):
-            return True
-
+def test_a_run_without_a_checkpoint_is_resumed_with_the_file_only(make_digits, weights):
+    """As after a process was killed before its first clusters."""
     dataset = make_digits(40)
-    options = {**LEARNED, "backbone": "small", "weights": str(weights), "rounds": 1}
-    with pytest.raises(CancelledError):
-        fdc.cluster(dataset, key="dc", observer=AtOnce(), **options)
+    fdc.cluster(dataset, key="dc", rounds=1, backbone="small", weights=str(weights), **LEARNED)
+    (run_files.run_dir(dataset, "dc") / checkpoints.CHECKPOINT).unlink()
     weights.unlink()
     with says_what_is_lost(weights, "from which its network is built"):
         fdc.resume(dataset, "dc", **QUIET)
