@@ -28,7 +28,7 @@ def clusters_first(options: Options) -> bool:
     return options.baselines and options.trains and not options.starts_from_pixels
 
 
-def first_features(options: Options, corpus: Corpus) -> tuple[str, torch.Tensor] | None:
+def baseline_features(options: Options, corpus: Corpus) -> tuple[str, torch.Tensor] | None:
     """Description and vectors that the baselines cluster: pixels, or features of the pre-trained network.
 
     None without baselines, and for a method that trains nothing, whose vectors they cluster.

@@ -12,7 +12,7 @@ import numpy as np
 
 from fiftyone_deepcluster.api import notes
 from fiftyone_deepcluster.api.assembly import NoPixels, Spread, assemble, environment, open_store
-from fiftyone_deepcluster.api.baselines import add_baselines, clusters_first, first_features
+from fiftyone_deepcluster.api.baselines import add_baselines, baseline_features, clusters_first
 from fiftyone_deepcluster.api.fit_arguments import (
     CONTINUED,
     OTHER_RUN_DIR,
@@ -244,7 +244,7 @@ def _run(job: _Job) -> FitResult:
     corpus, parts = _assembled(job)
     _announce(state, job)
     options = job.resolved
-    first = None if job.lost else first_features(options, corpus)
+    first = None if job.lost else baseline_features(options, corpus)
     settings = LoopSettings(options.rounds, options.seed, options.max_minutes, job.truth)
     n, kept = len(job.store.kept) + len(job.store.errors), job.store.kept
     history = RoundHistory(n, job.run_dir, kept=kept, writes=corpus.compute.rank == 0)

@@ -56,7 +56,7 @@ class TrainedRun:
     @property
     def lost_initial(self) -> str:
         """Files that are gone and that the network before training has its values from; empty if it can be built."""
-        return lost_initial(self.options, StoredNetwork.of(self.model))
+        return lost_files(self.options, StoredNetwork.of(self.model), values=self.options.trains)
 
     @cached_property
     def initial(self) -> Corpus:
@@ -138,11 +138,6 @@ def reopen(run_dir: str | Path, images: ImageInput, observer: Observer | None = 
             corpus, _ = assemble(built_with, store, observer, None)
             corpus.network.load_with_head(model["network"])
         yield TrainedRun(options, corpus, model, what)
-
-
-def lost_initial(options: Options, stored: StoredNetwork | None) -> str:
-    """``lost_files`` that the network before training needs; none if the method does not train it."""
-    return lost_files(options, stored, values=options.trains)
 
 
 def _check_device(options: Options, what: str) -> None:
