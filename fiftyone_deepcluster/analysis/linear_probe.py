@@ -83,7 +83,7 @@ class ProbeResult(BaseModel):
         n_classes: number of classes used; those with fewer images than folds are excluded.
         folds: of the cross-validation.
         chance: accuracy of always predicting the largest class.
-        scores: layer by layer, the trained network first.
+        scores: layer by layer, the trained network first; only it where the network before training cannot be built.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -95,24 +95,23 @@ class ProbeResult(BaseModel):
     scores: tuple[LayerScore, ...]
 
     def to_dataframe(self) -> pd.DataFrame:
-        """One row per layer: n_features, and each classifier's accuracy with its gain over the untrained network."""
+        """One row per layer: n_features, and each classifier's accuracy with its gain over the untrained network.
+
+        NaN where only the trained network was probed.
+        """
         import pandas as pd
 
         trained = [score for score in self.scores if score.network == "trained"]
-        initial = {score.layer: score for score in self.scores if score.network == "initial"}
-        rows = [
-            {
-                "layer": score.layer,
-                "n_features": score.n_features,
-                "logistic": score.logistic,
-                "logistic_initial": initial[score.layer].logistic,
-                "logistic_gain": score.logistic - initial[score.layer].logistic,
-                "svm": score.svm,
-                "svm_initial": initial[score.layer].svm,
-                "svm_gain": score.svm - initial[score.layer].svm,
-            }
-            for score in trained
-        ]
+        initial = {
+            score.layer: (score.logistic, score.svm) for score in self.scores if score.network == "initial"
+        }
+        rows = []
+        for score in trained:
+            logistic, svm = initial.get(score.layer, (math.nan, math.nan))
+            row = {"layer": score.layer, "n_features": score.n_features}
+            row |= {"logistic": score.logistic, "logistic_initial": logistic}
+            row |= {"logistic_gain": score.logistic - logistic}
+            rows.append(row | {"svm": score.svm, "svm_initial": svm, "svm_gain": score.svm - svm})
         return pd.DataFrame(rows)
 
 
@@ -157,7 +156,7 @@ Vectors = Callable[[], "torch.Tensor"]
 
 def probe_networks(
     trained: Corpus,
-    initial: Corpus,
+    initial: Corpus | None,
     classes: NDArray[np.int64],
     request: ProbeRequest,
     vectors: tuple[Vectors, Vectors] | None = None,
@@ -166,7 +165,7 @@ def probe_networks(
 
     Args:
         trained: the images and the trained network.
-        initial: the same images, and the network before training.
+        initial: the same images, and the network before training; None: only the trained network is probed.
         classes: (M,) class of every image, -1 where unknown.
         request: layers, folds, sample.
         vectors: the vectors that the run clusters, by the trained and by the initial network, probed as
@@ -181,10 +180,12 @@ def probe_networks(
     layers, embedded = _chosen(trained, rows, request.layers, vectors is not None)
     sources = vectors if vectors is not None and embedded else (None, None)
     observer = trained.observer
-    counter = _Counter(observer, 2 * (len(layers) + embedded) * (1 + 2 * request.folds))
+    corpora: list[tuple[NetworkName, Corpus]] = [("trained", trained)]
+    if initial is not None:
+        corpora.append(("initial", initial))
+    counter = _Counter(observer, len(corpora) * (len(layers) + embedded) * (1 + 2 * request.folds))
     scores: list[LayerScore] = []
-    corpora: tuple[tuple[NetworkName, Corpus], ...] = (("trained", trained), ("initial", initial))
-    for (network, corpus), source in zip(corpora, sources, strict=True):
+    for (network, corpus), source in zip(corpora, sources, strict=False):
         corpus.observer = counter
         try:
             for name, features in _features(corpus, layers, rows, source):

@@ -17,8 +17,37 @@ if TYPE_CHECKING:
     from fiftyone_deepcluster.core.progress import Observer
     from fiftyone_deepcluster.core.record import RunRecord
     from fiftyone_deepcluster.core.types import Assignment
+    from fiftyone_deepcluster.features.corpus import Corpus
+    from fiftyone_deepcluster.methods.base import Options
 
 logger = logging.getLogger(__name__)
+
+
+def clusters_first(options: Options) -> bool:
+    """Whether the baselines cluster features of the network with the given weights, before training."""
+    return options.baselines and options.trains and not options.starts_from_pixels
+
+
+def baseline_features(options: Options, corpus: Corpus) -> tuple[str, torch.Tensor] | None:
+    """Description and vectors that the baselines cluster: pixels, or features of the pre-trained network.
+
+    None without baselines, and for a method that trains nothing, whose vectors they cluster.
+
+    Args:
+        options: resolved options.
+        corpus: of the network before training.
+    """
+    import torch
+
+    from fiftyone_deepcluster.analysis.baselines import baseline_rows, pixel_features
+
+    if not options.baselines or not options.trains:
+        return None
+    rows = baseline_rows(len(corpus), options.seed)
+    if clusters_first(options):
+        features = torch.nn.functional.normalize(corpus.features_at(rows)).cpu()
+        return "features of the given weights", features
+    return "pixels", pixel_features(corpus.store.read, rows)
 
 
 def add_baselines(

@@ -12,14 +12,24 @@ import numpy as np
 
 from fiftyone_deepcluster.api import notes
 from fiftyone_deepcluster.api.assembly import NoPixels, Spread, assemble, environment, open_store
-from fiftyone_deepcluster.api.baselines import add_baselines
+from fiftyone_deepcluster.api.baselines import add_baselines, baseline_features, clusters_first
 from fiftyone_deepcluster.api.fit_arguments import (
+    CONTINUED,
+    OTHER_RUN_DIR,
     KnownNumbers,
     as_features,
     check_early,
     check_varied,
     known_numbers,
     numbers_of,
+)
+from fiftyone_deepcluster.api.given_weights import (
+    StoredNetwork,
+    configuration_of,
+    lost_file_named,
+    lost_files,
+    options_to_build,
+    stored_network,
 )
 from fiftyone_deepcluster.api.resuming import check_same, compared, resolve
 from fiftyone_deepcluster.api.trained_run import load_network
@@ -117,6 +127,8 @@ class _Job:
     network: Path | None = None
     remarks: tuple[str, ...] = ()
     images: ImageInput = None
+    stored: StoredNetwork | None = None
+    lost: str = ""  # files that the baselines of a continued run need
 
     @property
     def fingerprint(self) -> dict[str, Any]:
@@ -174,13 +186,17 @@ def fit(
         return _fit_features(options, (images, features), truth, observer, run_dir=directory, known=known)
     facts = image_facts(images)
     resolved, remarks = resolve(options, facts, directory)
-    check_early(resolved, directory)
+    network = None if known.network is None else arguments.path_of("network", known.network)
+    stored = stored_network(
+        directory and directory / checkpoints.CHECKPOINT, network and network / checkpoints.MODEL
+    )
+    check_early(resolved, directory, stored)
     with open_store(images, resolved, observer) as store:
         classes = None if truth is None else numbers_of(truth, store, "truth")
         numbers = known_numbers(known, store, resolved)
-        network = None if known.network is None else arguments.path_of("network", known.network)
         job = _Job(
-            options, resolved, store, observer, directory, classes, None, numbers, network, remarks, images
+            options, resolved, store, observer, directory, classes, None, numbers, network, remarks, images, stored,
+            lost_files(resolved, stored) if stored is not None and clusters_first(resolved) else "",
         )  # fmt: skip
         _check_sizes(job)
         return _run(job)
@@ -224,13 +240,11 @@ def _fit_features(
 def _run(job: _Job) -> FitResult:
     from fiftyone_deepcluster.training.loop import LoopSettings, run
 
-    corpus, parts = assemble(job.resolved, job.store, job.observer, job.given, job.images)
-    corpus.groups, corpus.initial, corpus.fixed = job.known.groups, job.known.initial, job.known.fixed
-    corpus.weights, corpus.other_vectors = job.known.weights, job.known.other_vectors
     state = _load(job)
+    corpus, parts = _assembled(job)
     _announce(state, job)
-    first = _first_features(job, corpus)
     options = job.resolved
+    first = None if job.lost else baseline_features(options, corpus)
     settings = LoopSettings(options.rounds, options.seed, options.max_minutes, job.truth)
     n, kept = len(job.store.kept) + len(job.store.errors), job.store.kept
     history = RoundHistory(n, job.run_dir, kept=kept, writes=corpus.compute.rank == 0)
@@ -246,10 +260,23 @@ def _run(job: _Job) -> FitResult:
     ):
         raise CancelledError("cancelled before the first round was complete; there is no result")
     record = _record(job, corpus, run_state)
-    if options.baselines and run_state.stop_reason != StopReason.CANCELLED:
+    if options.baselines and not job.lost and run_state.stop_reason != StopReason.CANCELLED:
         add_baselines(record, run_state.assignment, first, job.truth, job.observer)
     _save_model(job, corpus, parts, run_state)
     return _result(job, run_state, record)
+
+
+def _assembled(job: _Job) -> tuple[Corpus, Parts]:
+    """Corpus and parts; of a continued run, values of weights are read only if the baselines need them."""
+    values = clusters_first(job.resolved) and not job.lost
+    with (
+        lost_file_named(CONTINUED, job.resolved, OTHER_RUN_DIR),
+        options_to_build(job.resolved, job.stored, values=values) as built_with,
+    ):
+        corpus, parts = assemble(built_with, job.store, job.observer, job.given, job.images)
+    corpus.groups, corpus.initial, corpus.fixed = job.known.groups, job.known.initial, job.known.fixed
+    corpus.weights, corpus.other_vectors = job.known.weights, job.known.other_vectors
+    return corpus, parts
 
 
 def _check_sizes(job: _Job) -> None:
@@ -264,21 +291,6 @@ def _check_sizes(job: _Job) -> None:
             f"features were given, but the method {options.name!r} learns its own; use "
             f"{methods_that('accepts_features')}"
         )
-
-
-def _first_features(job: _Job, corpus: Corpus) -> tuple[str, torch.Tensor] | None:
-    """Description and vectors that the baselines cluster: pixels, or features of the pre-trained network."""
-    import torch
-
-    from fiftyone_deepcluster.analysis.baselines import baseline_rows, pixel_features
-
-    if not job.resolved.baselines or not job.resolved.trains:
-        return None
-    rows = baseline_rows(len(corpus), job.resolved.seed)
-    if not job.resolved.starts_from_pixels:
-        features = torch.nn.functional.normalize(corpus.features_at(rows)).cpu()
-        return "features of the given weights", features
-    return "pixels", pixel_features(job.store.read, rows)
 
 
 def _load(job: _Job) -> dict[str, Any] | None:
@@ -318,7 +330,7 @@ def _checkpoint_writer(job: _Job) -> Keep | None:
     if job.run_dir is None:
         return None
     path, more = job.run_dir / checkpoints.CHECKPOINT, {"fingerprint": job.fingerprint}
-    more["resolved"] = compared(job.resolved)
+    more |= {"resolved": compared(job.resolved), **configuration_of(job.resolved, job.stored)}
     return lambda state: checkpoints.save(path, {**state, **more})
 
 
@@ -350,6 +362,7 @@ def _notes(job: _Job, run_state: RunState) -> list[str]:
     if fixed is not None and run_state.assignment is not None:
         messages += notes.kept(initial, fixed, run_state.assignment.labels)
     messages += notes.without_vectors(job.known.other_vectors)
+    messages += notes.without_baselines(job.lost)
     for note in (notes.initial_training, notes.votes, notes.choice, notes.first_kept):
         messages += note(run_state.rounds)
     settled = notes.not_settled(run_state.rounds, run_state.stop_reason, options)
@@ -366,6 +379,7 @@ def _save_model(job: _Job, corpus: Corpus, parts: Parts, run_state: RunState) ->
     ids = np.flatnonzero(np.isfinite(assignment.centers).all(axis=1))
     model = {
         "options": job.resolved.model_dump(mode="json"),
+        **configuration_of(job.resolved, job.stored),
         "network": {name: value.cpu() for name, value in corpus.network.state_dict().items()},
         "reduction": parts.training_spec.task.state_dict().get("reduction"),
         "ids": torch.from_numpy(ids),

@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from fiftyone_deepcluster.api.given_weights import lost_files
+from fiftyone_deepcluster.api.given_weights import StoredNetwork, check_named_files, lost_files, lost_message
 from fiftyone_deepcluster.clusterers.base import clusterers_that_keep_labels
 from fiftyone_deepcluster.core import arguments
 from fiftyone_deepcluster.core.disk import folder_problem
-from fiftyone_deepcluster.errors import OptionsError
+from fiftyone_deepcluster.errors import CheckpointError, OptionsError
 from fiftyone_deepcluster.methods.base import methods_that
 from fiftyone_deepcluster.metrics.matching import numbered
 
@@ -25,6 +25,9 @@ if TYPE_CHECKING:
     from fiftyone_deepcluster.images.cache.open_images import ImageStore
     from fiftyone_deepcluster.methods.base import Options
 
+CONTINUED, OTHER_RUN_DIR = "the run to continue", "choose another run_dir"
+"""A run whose stored network a fit continues with, and what to do if it cannot be built, in messages."""
+
 MOST_WEIGHT = 1e6
 """Largest weight of an image in the loss."""
 
@@ -32,11 +35,17 @@ LARGEST = 1e15
 """Largest absolute feature value; distances of larger ones overflow float32."""
 
 
-def check_early(options: Options, run_dir: Path | None) -> None:
+def check_early(options: Options, run_dir: Path | None, stored: StoredNetwork | None = None) -> None:
     """Checks that need no image: ``run_dir``, files of weights, device and precision.
+
+    Args:
+        options: resolved options.
+        run_dir: as for ``fit``.
+        stored: the network that the fit continues with; None: one that is built from the options.
 
     Raises:
         OptionsError: one of them cannot be used.
+        CheckpointError: the network ``stored`` cannot be built, as the folder of its model is gone.
     """
     from fiftyone_deepcluster.core.devices import choose_compute
 
@@ -45,11 +54,10 @@ def check_early(options: Options, run_dir: Path | None) -> None:
         raise OptionsError(
             f"run_dir={str(run_dir)!r}: {problem}; give a writable folder, which is created if it is missing"
         )
-    lost = lost_files(options)
-    if lost:
-        raise OptionsError(
-            f"{lost}: there is no such file or folder; give the path of one that exists, or a name"
-        )
+    if stored is None:
+        check_named_files(options)
+    elif lost := lost_files(options, stored, values=False):
+        raise CheckpointError(lost_message(CONTINUED, lost, OTHER_RUN_DIR))
     choose_compute(options.device, options.precision)
 
 

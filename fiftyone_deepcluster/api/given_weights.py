@@ -1,49 +1,188 @@
-"""Files of weights that a network is built from: at the fit, and again when the run is resumed or applied."""
+"""Files that a network is built from, and how a stored network is opened without them.
+
+At the fit, the network is built from a file of weights, or from the folder of a model. Later a stored network replaces
+all values, so that only the configuration of such a folder is needed: it is stored with the network. The values
+themselves are needed again for the network before training only.
+"""
 
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING
+from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING, Any
 
-from fiftyone_deepcluster.core.disk import is_refused
+from fiftyone_deepcluster.backbones.base import PRETRAINED
+from fiftyone_deepcluster.backbones.stored_weights import StoredWeights
+from fiftyone_deepcluster.core import checkpoints
+from fiftyone_deepcluster.core.disk import is_readable_file, is_refused
+from fiftyone_deepcluster.errors import CheckpointError, OptionsError, PartError
 
 if TYPE_CHECKING:
+    from fiftyone_deepcluster.backbones.base import Backbone
     from fiftyone_deepcluster.methods.base import Options
 
 _ENDINGS = (".pt", ".pth", ".pkl", ".bin", ".ckpt", ".tar", ".th", ".safetensors")
 """Of files of weights; names of weights, also those of custom backbones, end otherwise."""
 
-LOCAL_DIR = "local-dir:"
-"""How timm's names of models on this computer begin."""
+_CONFIGURATION = ("config.json", "preprocessor_config.json", "processor_config.json")
+"""Files of a model's folder that say how its network is built and how pixels are normalized."""
+
+_KEY = "configuration"
+"""Key of these files, by name, in a checkpoint and in the file of a finished run."""
+
+_BACKBONE = "backbone."
 
 
-def lost_files(options: Options) -> str:
-    """Files and folders that the options name and that are gone, for messages; empty if all are there."""
+@dataclass(frozen=True)
+class StoredNetwork:
+    """A network in a checkpoint or in the file of a finished run, and what it is built with.
+
+    Attributes:
+        names: names of its values.
+        configuration: text of the JSON files in the folder of its model, by name; empty if the model had no folder.
+    """
+
+    names: frozenset[str] = frozenset()
+    configuration: Mapping[str, str] = field(default_factory=dict)
+
+    @classmethod
+    def of(cls, state: Mapping[str, Any]) -> StoredNetwork:
+        """From the content of a checkpoint, or of the file of a finished run."""
+        return cls(frozenset(state["network"]), state.get(_KEY, {}))
+
+
+def stored_network(*paths: Path | None) -> StoredNetwork | None:
+    """That of the first of these files that exists, of which no value is read; None if there is none.
+
+    Raises:
+        CheckpointError: the file cannot be read.
+    """
+    path = next((path for path in paths if path is not None and is_readable_file(path)), None)
+    return None if path is None else StoredNetwork.of(checkpoints.load(path, mmap=True))
+
+
+@contextmanager
+def options_to_build(
+    options: Options, stored: StoredNetwork | None, *, values: bool = False
+) -> Iterator[Options]:
+    """Options whose network is built without the file of weights, and without the model's folder if it is gone.
+
+    Args:
+        options: resolved options.
+        stored: the network whose values the built one gets; None: none, and the options are unchanged.
+        values: read the values of the weights nevertheless, for the network before training.
+    """
     weights = getattr(options, "weights", None)
-    model = getattr(getattr(options, "backbone", None), "model", None)
-    named = {"weights": weights} if isinstance(weights, str) and _is_file_name(weights) else {}
-    if isinstance(model, str) and model.startswith((LOCAL_DIR, os.sep, ".", "~")):
-        named["model"] = model
-    paths = {name: Path(value.removeprefix(LOCAL_DIR)) for name, value in named.items()}
-    lost = [name for name, path in paths.items() if not path.exists() and not is_refused(path)]
-    text = " and ".join(f"{name}={named[name]!r}" for name in lost)
-    relative = any(not paths[name].is_absolute() for name in lost)
+    if stored is not None and isinstance(weights, str) and not values:
+        names = {name.removeprefix(_BACKBONE) for name in stored.names if name.startswith(_BACKBONE)}
+        options = options.model_copy(update={"weights": StoredWeights(weights, names)})
+    backbone = _backbone_of(options)
+    if (
+        stored is None
+        or backbone is None
+        or not stored.configuration
+        or Path(_folder_of(backbone, stored)).is_dir()
+    ):
+        yield options
+        return
+    with TemporaryDirectory(prefix="deepcluster-") as folder:
+        for name in _CONFIGURATION:
+            if name in stored.configuration:
+                Path(folder, name).write_text(stored.configuration[name], encoding="utf-8")
+        yield options.model_copy(update={"backbone": backbone.in_folder(folder)})
+
+
+def configuration_of(options: Options, stored: StoredNetwork | None = None) -> dict[str, dict[str, str]]:
+    """What a checkpoint and the file of a finished run contain beside the network, to build it again.
+
+    Args:
+        options: resolved options.
+        stored: an earlier state of the run, used where the folder is gone.
+    """
+    backbone = _backbone_of(options)
+    folder = Path(_folder_of(backbone, stored)) if backbone is not None else Path()
+    if backbone is None or not backbone.model_folder or not folder.is_dir():
+        return {} if stored is None or not stored.configuration else {_KEY: dict(stored.configuration)}
+    files = [folder / name for name in _CONFIGURATION]
+    return {_KEY: {file.name: file.read_text("utf-8", "replace") for file in files if is_readable_file(file)}}
+
+
+def lost_files(options: Options, stored: StoredNetwork | None = None, *, values: bool = True) -> str:
+    """Files and folders that the network is built from and that are gone, for messages; empty if none is missing.
+
+    Args:
+        options: of the run.
+        stored: its stored network, if there is one.
+        values: whether the values of the weights are needed, as before training; else those of ``stored`` replace them.
+    """
+    weights, backbone = getattr(options, "weights", None), _backbone_of(options)
+    named: dict[str, tuple[str, Path]] = {}
+    if values and isinstance(weights, str) and _is_file_name(weights):
+        named["weights"] = weights, Path(weights)
+    if backbone is not None and (folder := _folder_of(backbone, stored)):
+        kept = stored is not None and bool(stored.configuration)
+        if not kept or (values and weights == PRETRAINED):
+            named["model"] = str(getattr(backbone, "model", folder)), Path(folder)
+    lost = {
+        name: given for name, given in named.items() if not given[1].exists() and not is_refused(given[1])
+    }
+    text = " and ".join(f"{name}={value!r}" for name, (value, _) in lost.items())
+    relative = any(not path.is_absolute() for _, path in lost.values())
     return f"{text} in the folder {str(Path.cwd())!r}" if relative else text
 
 
-def lost_message(what: str, lost: str, way: str) -> str:
+def check_named_files(options: Options) -> None:
+    """Raise OptionsError if the options of a new network name a file or folder that is not there."""
+    lost = lost_files(options)
+    if lost:
+        raise OptionsError(
+            f"{lost}: there is no such file or folder; give the path of one that exists, or a name"
+        )
+
+
+@contextmanager
+def lost_file_named(what: str, options: Options, way: str) -> Iterator[None]:
+    """Build a network that gets stored values; a custom backbone may read the file of weights nevertheless.
+
+    Arguments as for ``lost_message``.
+
+    Raises:
+        CheckpointError: it did, and the file is gone.
+    """
+    try:
+        yield
+    except (PartError, OSError) as error:
+        lost = lost_files(options)
+        if not lost:
+            raise
+        raise CheckpointError(lost_message(what, lost, way)) from error
+
+
+def lost_message(what: str, lost: str, way: str, *, values: bool = False) -> str:
     """Message about a run whose files of weights are gone.
 
     Args:
         what: the run, such as "run 'dc'".
         lost: from ``lost_files``.
         way: how to do without the files.
+        values: whether they are needed for the network before training only.
     """
-    return (
-        f"{what} was made with {lost}, which is gone, and from which its network is built before the trained weights "
-        f"are loaded; put it back there (a link is enough), or {way}"
-    )
+    why = "which has its network before training" if values else "from which its network is built"
+    return f"{what} was made with {lost}, which is gone, and {why}; put it back there (a link is enough), or {way}"
+
+
+def _backbone_of(options: Options) -> Backbone | None:
+    return getattr(options, "backbone", None)
+
+
+def _folder_of(backbone: Backbone, stored: StoredNetwork | None) -> str:
+    """Folder of the backbone's model; a relative path that may be a name is one if a configuration was stored."""
+    kept = stored is not None and bool(stored.configuration)
+    return backbone.model_folder or (str(getattr(backbone, "model", "")) if kept else "")
 
 
 def _is_file_name(weights: str) -> bool:

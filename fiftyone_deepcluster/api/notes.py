@@ -34,6 +34,15 @@ def unread(store: ImageStore) -> list[str]:
     return [f"{reason}: {errors[first]}"]
 
 
+def without_baselines(lost: str) -> list[str]:
+    """Why a continued run has no baselines: files are gone; none if ``lost`` is empty."""
+    reason = (
+        f"the baselines on features of the given weights were left out: the run was made with {lost}, which is gone; "
+        "put it back and resume the run to compute them"
+    )
+    return [reason] if lost else []
+
+
 def in_no_cluster(labels: NDArray[np.int64], options: Mapping[str, object]) -> list[str]:
     """A warning if at least half of the labels (N,) are -1 (noise), with what to change among the method's options."""
     noise, n = int((labels < 0).sum()), len(labels)

@@ -11,7 +11,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from fiftyone_deepcluster.api.assembly import assemble, build_parts, open_store
-from fiftyone_deepcluster.api.given_weights import lost_files, lost_message
+from fiftyone_deepcluster.api.given_weights import (
+    StoredNetwork,
+    lost_file_named,
+    lost_files,
+    lost_message,
+    options_to_build,
+)
 from fiftyone_deepcluster.core import arguments, checkpoints
 from fiftyone_deepcluster.core.disk import is_refused
 from fiftyone_deepcluster.core.progress import observer_or_silent
@@ -39,19 +45,41 @@ class TrainedRun:
         options: the run's resolved options.
         trained: corpus of the images with the trained network.
         model: what ``fit`` saved with the network: ``reduction``, ``ids``, ``centers``.
+        what: the run, for messages.
     """
 
     options: Options
     trained: Corpus
     model: dict[str, Any]
+    what: str = "the run"
+
+    @property
+    def lost_initial(self) -> str:
+        """Files that are gone and that the network before training has its values from; empty if it can be built."""
+        return lost_files(self.options, StoredNetwork.of(self.model), values=self.options.trains)
 
     @cached_property
     def initial(self) -> Corpus:
-        """Corpus with the network before training: random weights of the run's seed, or the given ones."""
+        """Corpus with the network before training: random weights of the run's seed, or the given ones.
+
+        Without training it is the network of the run.
+
+        Raises:
+            CheckpointError: the file of the given weights is gone; see ``lost_initial``.
+        """
         import torch
 
+        if not self.options.trains:
+            return self.trained
+        if self.lost_initial:
+            raise CheckpointError(lost_message(self.what, self.lost_initial, "fit again", values=True))
         corpus = copy.copy(self.trained)  # shares the images, so that a GPU holds them once
-        network = build_parts(self.options).network
+        stored = StoredNetwork.of(self.model)
+        with (
+            _building(self.what, self.options),
+            options_to_build(self.options, stored, values=True) as built_with,
+        ):
+            network = build_parts(built_with).network
         corpus.network = network.to(corpus.compute.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
         return corpus
 
@@ -94,31 +122,48 @@ def reopen(run_dir: str | Path, images: ImageInput, observer: Observer | None = 
         observer: receives progress; may cancel.
 
     Raises:
-        CheckpointError: ``run_dir`` has no finished run, or its network cannot be built, as files of weights are gone.
+        CheckpointError: ``run_dir`` has no finished run, its network cannot be built, or this machine lacks its device.
         ImagesError: no image can be read.
     """
     observer = observer_or_silent(observer)
     model = _load_model(arguments.path_of("run_dir", run_dir))
     options, what = parse_options(str(model["options"]["name"]), model["options"]), f"the run in {run_dir}"
-    lost = lost_files(options)
+    stored = StoredNetwork.of(model)
+    lost = lost_files(options, stored, values=False)
     if lost:  # before the images are decoded
         raise CheckpointError(lost_message(what, lost, "fit again"))
+    _check_device(options, what)
     with open_store(images, options, observer) as store:
-        with _building(what):
-            corpus, _ = assemble(options, store, observer, None)
+        with _building(what, options), options_to_build(options, stored) as built_with:
+            corpus, _ = assemble(built_with, store, observer, None)
             corpus.network.load_with_head(model["network"])
-        yield TrainedRun(options, corpus, model)
+        yield TrainedRun(options, corpus, model, what)
+
+
+def _check_device(options: Options, what: str) -> None:
+    """Raise CheckpointError if this machine lacks the device of a run, or its device lacks the precision."""
+    from fiftyone_deepcluster.core.devices import choose_compute
+
+    try:
+        choose_compute(options.device, options.precision)
+    except OptionsError as error:
+        raise CheckpointError(
+            f"{what} cannot be opened with its device={options.device!r} and precision={options.precision!r} on this "
+            f"machine: {error}. Resume it with device='cpu' and precision='auto' (fit with the same images, other "
+            "options and run_dir; a run of a dataset: resume), which trains a finished run no further, and keeps these"
+        ) from error
 
 
 @contextmanager
-def _building(what: str) -> Iterator[None]:
+def _building(what: str, options: Options) -> Iterator[None]:
     """Say which run cannot be opened if its network cannot be built as at the fit.
 
     Raises:
         CheckpointError: so it is.
     """
     try:
-        yield
+        with lost_file_named(what, options, "fit again"):
+            yield
     except OptionsError as error:
         raise CheckpointError(f"the network of {what} cannot be built as at the fit: {error}") from error
     except RuntimeError as error:  # torch's, which lists all names

@@ -45,6 +45,15 @@ class Backbone(Part):
         """Default input norm with these weights."""
         return self.pretrained_norm if weights else self.input_norm
 
+    @property
+    def model_folder(self) -> str:
+        """The folder on this computer, existing or not, with the model's configuration; empty if it has none."""
+        return ""
+
+    def in_folder(self, folder: str) -> Backbone:
+        """A copy whose model is that of another ``folder``, for a backbone with a ``model_folder``."""
+        return self
+
     @final
     def build(self, channels: int, size: int, weights: str | None) -> nn.Module:
         """The module for ``channels`` input channels and images of ``size`` pixels, with its attributes complete.
@@ -55,7 +64,7 @@ class Backbone(Part):
             channels: channels of the input norm's output.
             size: side of the images in pixels.
             weights: None for random weights, a name of the library's weights (torchvision's, or ``pretrained``), or
-                the path of a state dict.
+                the path of a state dict; ``StoredWeights``: values are not read, as those of a stored network follow.
 
         Raises:
             OptionsError: this backbone has no such weights, or the file does not fit.

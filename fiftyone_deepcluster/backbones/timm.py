@@ -18,7 +18,10 @@ if TYPE_CHECKING:
     import torch
     from torch import nn
 
-_HUB = ("hf-hub:", "hf_hub:", "local-dir:")
+_LOCAL = "local-dir:"
+"""How timm's names of models on this computer begin."""
+
+_HUB = ("hf-hub:", "hf_hub:", _LOCAL)
 
 
 @BACKBONES.register
@@ -33,6 +36,15 @@ class Timm(Backbone):
         "vit_small_patch14_dinov2.lvd142m",
         description="Name in timm with the tag of the pre-trained weights, e.g. convnext_tiny.in12k_ft_in1k.",
     )
+
+    @property
+    def model_folder(self) -> str:
+        """See ``Backbone.model_folder``."""
+        return self.model.removeprefix(_LOCAL) if self.model.startswith(_LOCAL) else ""
+
+    def in_folder(self, folder: str) -> Timm:
+        """See ``Backbone.in_folder``."""
+        return self.model_copy(update={"model": f"{_LOCAL}{folder}"})
 
     def make_module(self, channels: int, size: int, weights: str | None) -> nn.Module:
         """See ``Backbone.make_module``."""
@@ -52,15 +64,17 @@ def timm_backbone(name: str, channels: int, size: int, weights: str | None) -> n
     """
     from fiftyone_deepcluster.backbones.adapt import Cut
     from fiftyone_deepcluster.backbones.optional_packages import check_size, import_library
+    from fiftyone_deepcluster.backbones.stored_weights import values_of
     from fiftyone_deepcluster.backbones.weights import read_state
 
     timm = import_library("timm")
     problem = timm_name_problem(name)
     if problem:
         raise OptionsError(problem)
-    state = None if weights in (None, PRETRAINED) else read_state(str(weights))
-    with _files(timm, name, weights):
-        model = _create(timm, name, (channels, size), pretrained=weights == PRETRAINED)
+    given = values_of(weights)
+    state = None if given in (None, PRETRAINED) else read_state(str(given))
+    with _files(timm, name, given):
+        model = _create(timm, name, (channels, size), pretrained=given == PRETRAINED)
     if state is not None:
         _load(model, state, channels, f"weights={weights!r} does not fit timm's {name}")
     module = Cut(model, 0, relu_before_head=False)

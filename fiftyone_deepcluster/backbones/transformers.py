@@ -14,7 +14,7 @@ from fiftyone_deepcluster.core.arguments import reason_of
 from fiftyone_deepcluster.errors import OptionsError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
     from contextlib import AbstractContextManager
 
     import torch
@@ -38,6 +38,15 @@ class Transformers(Backbone):
         "facebook/dinov2-small", description="Name on the Hugging Face hub, or path of a folder."
     )
 
+    @property
+    def model_folder(self) -> str:
+        """See ``Backbone.model_folder``; a relative path with one slash, or none, is one while the folder exists."""
+        return self.model if _looks_like_path(self.model) or Path(self.model).is_dir() else ""
+
+    def in_folder(self, folder: str) -> Transformers:
+        """See ``Backbone.in_folder``."""
+        return self.model_copy(update={"model": folder})
+
     def make_module(self, channels: int, size: int, weights: str | None) -> nn.Module:
         """See ``Backbone.make_module``."""
         return transformers_backbone(self.model, channels, size, weights)
@@ -58,12 +67,13 @@ def transformers_backbone(name: str, channels: int, size: int, weights: str | No
     from fiftyone_deepcluster.backbones.image_processor import PixelStatistics, pixel_statistics
     from fiftyone_deepcluster.backbones.input_norms import IMAGENET_MEAN, IMAGENET_STD
     from fiftyone_deepcluster.backbones.optional_packages import check_size, import_library
+    from fiftyone_deepcluster.backbones.stored_weights import values_of
 
     problem = no_model_folder(name)
     if problem:
         raise OptionsError(f"model={name!r}: {problem}")
     library = import_library("transformers")
-    with _quiet(library), _files(name, weights):
+    with _quiet(library), _files(name, values_of(weights)):
         whole = _load(library, name, weights)
         stated = pixel_statistics(library, name)
     model = getattr(whole, "vision_model", whole)
@@ -132,9 +142,11 @@ def _load(library: Any, name: str, weights: str | None) -> Any:
     Raises:
         OptionsError: no such model, or its weights do not fit.
     """
+    from fiftyone_deepcluster.backbones.stored_weights import StoredWeights, values_of
     from fiftyone_deepcluster.backbones.weights import read_state
 
-    state = None if weights in (None, PRETRAINED) else _without_prefix(read_state(str(weights)))
+    given = values_of(weights)
+    state = None if given in (None, PRETRAINED) else _without_prefix(read_state(str(given)))
     try:
         config = library.AutoConfig.from_pretrained(name, trust_remote_code=False)
         for part in (config, getattr(config, "vision_config", None)):
@@ -143,6 +155,8 @@ def _load(library: Any, name: str, weights: str | None) -> Any:
                     setattr(part, option, 0.0)
         if weights is None:
             return library.AutoModel.from_config(config)
+        if isinstance(weights, StoredWeights):
+            return _without_values(library.AutoModel.from_config(config), weights.names)
         known: dict[str, Any] = {
             "config": config, "output_loading_info": True, "ignore_mismatched_sizes": True,  # _check_loaded names them
         }  # fmt: skip
@@ -159,6 +173,18 @@ def _load(library: Any, name: str, weights: str | None) -> Any:
             "weights; or the file of a state dict of this model as weights"
         ) from error
     _check_loaded(model, info, f"weights={weights!r} does not fit model={name!r}")
+    return model.float().train()
+
+
+def _without_values(model: Any, names: Iterable[str]) -> Any:
+    """The model for the stored values ``names``: in float32, and with a pooler only if they have one."""
+    pooler = getattr(model, "pooler", None)
+    if (
+        pooler is not None
+        and pooler.state_dict()
+        and not any(name.startswith("model.pooler.") for name in names)
+    ):
+        model.pooler = None
     return model.float().train()
 
 
@@ -216,7 +242,11 @@ def no_model_folder(name: str) -> str:
     path = Path(name)
     if path.is_dir() and not (path / "config.json").is_file():
         return f"the folder {name!r} has no config.json; give the folder that save_pretrained wrote"
-    looks_like_path = name.startswith(("/", ".", "~")) or name.count("/") > 1
-    if looks_like_path and not path.is_dir():
+    if _looks_like_path(name) and not path.is_dir():
         return f"there is no folder {name!r}; give the path of a folder, or a name on the Hugging Face hub"
     return ""
+
+
+def _looks_like_path(name: str) -> bool:
+    """Whether ``name`` cannot be one of the hub, which has an owner and a name at most."""
+    return name.startswith(("/", ".", "~")) or name.count("/") > 1

@@ -138,7 +138,9 @@ def load_weights(network: nn.Module, weights: str | None) -> nn.Module:
     Raises:
         OptionsError: unknown weights, or weights that do not fit.
     """
-    if weights is None:
+    from fiftyone_deepcluster.backbones.stored_weights import values_of
+
+    if weights is None or values_of(weights) is None:
         return network
     from torchvision.models import AlexNet_Weights, alexnet
 

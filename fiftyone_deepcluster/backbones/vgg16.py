@@ -32,6 +32,7 @@ def build_vgg16_bn(channels: int, weights: str | None) -> nn.Module:
     from torchvision.models import vgg16_bn
 
     from fiftyone_deepcluster.backbones.adapt import Cut, adapt_first_conv
+    from fiftyone_deepcluster.backbones.stored_weights import values_of
     from fiftyone_deepcluster.backbones.weights import (
         initialize,
         is_file,
@@ -41,7 +42,8 @@ def build_vgg16_bn(channels: int, weights: str | None) -> nn.Module:
     )
 
     model = vgg16_bn(weights=None)
-    own = weights is not None and is_file(weights) and "classifier.6.weight" not in read_state(weights)
+    path = values_of(weights)
+    own = path is not None and is_file(path) and "classifier.6.weight" not in read_state(path)
     if weights is None:
         initialize(model)
     elif not own:

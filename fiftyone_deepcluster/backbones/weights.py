@@ -12,6 +12,7 @@ from torch import nn
 
 from fiftyone_deepcluster.backbones.downloads import check_download, not_downloaded
 from fiftyone_deepcluster.backbones.fitting import load_completely
+from fiftyone_deepcluster.backbones.stored_weights import values_of
 from fiftyone_deepcluster.core.arguments import reason_of
 from fiftyone_deepcluster.core.disk import is_refused
 from fiftyone_deepcluster.errors import OptionsError
@@ -72,16 +73,16 @@ def load_file(
 
     Args:
         module: modified in place.
-        weights: path of the file; None: nothing is loaded.
+        weights: path of the file; None, or ``StoredWeights``: nothing is loaded.
         what: name of the backbone, for messages.
         released: prefixes of convolutions and fully connected layers, for checkpoints of DeepCluster's released code.
 
     Raises:
         OptionsError: the file does not fit.
     """
-    if weights is None:
+    if values_of(weights) is None:
         return module
-    state = read_state(weights)
+    state = read_state(str(weights))
     if released is not None:
         state = released_layers(state, *released)
     backbone = {
@@ -121,7 +122,7 @@ def load_torchvision(model: nn.Module, name: str, weights: str | None) -> None:
     Raises:
         OptionsError: unknown weights, failed download, or a file that does not fit.
     """
-    if weights is None:
+    if weights is None or values_of(weights) is None:
         return
     from torchvision.models import get_model_weights
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from fiftyone_deepcluster.core import arguments
+from fiftyone_deepcluster.core import arguments, checkpoints
 from fiftyone_deepcluster.core.progress import check_observer
 from fiftyone_deepcluster.dataset.display.sidebar import add_group
 from fiftyone_deepcluster.dataset.io.fields import (
@@ -300,8 +300,9 @@ def _predict(source: SampleSource, run: Run, observer: Observer | None) -> FitRe
     from fiftyone_deepcluster.api.predict import predict
     from fiftyone_deepcluster.core.history import RoundHistory
 
-    check_weights(run.key, run.options)
-    found = predict(run_files.run_dir(run.dataset, run.key), source.images, observer=observer)
+    folder = run_files.run_dir(run.dataset, run.key)
+    check_weights(run.key, run.resolved_options, folder / checkpoints.MODEL)
+    found = predict(folder, source.images, observer=observer)
     n, failed = len(source), len(found.errors)
     return FitResult(
         found,

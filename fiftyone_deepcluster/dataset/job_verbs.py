@@ -64,10 +64,10 @@ def _probe_layers(samples: Samples, observer: Observer, **given: Any) -> Outcome
 def _best_layer(found: ProbeResult) -> str:
     scores = found.scores
     best = max((score for score in scores if score.network == "trained"), key=lambda score: score.logistic)
-    before = next(score for score in scores if score.network == "initial" and score.layer == best.layer)
+    before = [score.logistic for score in scores if score.network == "initial" and score.layer == best.layer]
+    untrained = f", {before[0]:.1%} before training" if before else ""
     return (
-        f"{best.layer} predicts {found.label_field} best: {best.logistic:.1%} of held-out images, "
-        f"{before.logistic:.1%} before training"
+        f"{best.layer} predicts {found.label_field} best: {best.logistic:.1%} of held-out images{untrained}"
     )
 
 

@@ -5,13 +5,14 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from fiftyone_deepcluster.api.fit_arguments import MOST_WEIGHT, check_keeps_labels
-from fiftyone_deepcluster.core import arguments
+from fiftyone_deepcluster.api.given_weights import check_named_files
+from fiftyone_deepcluster.core import arguments, checkpoints
 from fiftyone_deepcluster.core.progress import check_observer
 from fiftyone_deepcluster.dataset.io.fields import check_key
 from fiftyone_deepcluster.dataset.io.inputs import read_inputs
 from fiftyone_deepcluster.dataset.io.read_images import root_dataset
 from fiftyone_deepcluster.dataset.review.clusters import check_there
-from fiftyone_deepcluster.dataset.runs import storage
+from fiftyone_deepcluster.dataset.runs import run_files, storage
 from fiftyone_deepcluster.dataset.runs.checked_call import CheckedCall
 from fiftyone_deepcluster.dataset.runs.database import database_needed
 from fiftyone_deepcluster.dataset.runs.given_weights import check_weights
@@ -70,7 +71,7 @@ def refine(
         RunNotFoundError: no finished run ``key``.
         InputError: nothing of the run was reviewed, or it has fewer than two clusters.
         OptionsError: the method or its clusterer cannot keep labels, or an option that follows from the review.
-        RunError: the network of the run is not on this machine, or a file that it is built from is gone.
+        RunError: the network of the run is not on this machine.
         RunExistsError: ``new_key`` is taken.
         RunLockedError: another process works on one of the keys.
         DatabaseAwayError: FiftyOne's database was stopped, or cannot be reached.
@@ -85,13 +86,11 @@ def refine(
     check_key(new_key, "new_key")
     if new_key in storage.keys(dataset):
         raise RunExistsError(f"{dataset.name!r} already has a run {new_key!r}; choose another new_key")
-    resolved = parse_options(str(run.record.resolved["name"]), dict(run.record.resolved))
-    check_keeps_labels(_changed(resolved, 2, changes))
+    resolved = run.resolved_options
+    _check_options(run, _changed(resolved, 2, changes), changes)
     settings = _settings(run) | {
         REVIEWED_WEIGHT: arguments.positive(REVIEWED_WEIGHT, reviewed_weight, MOST_WEIGHT)
     }
-    if not changes.keys() & {"weights", "backbone"}:
-        check_weights(key, resolved)
     if resolved.trains:
         network_of(dataset, settings)
     source, decided = read_decided(run, by_number=not resolved.trains)
@@ -107,6 +106,16 @@ def refine(
         decided=decided,
     )
     return run_call(call, observer, progress)
+
+
+def _check_options(run: Run, options: Options, changes: dict[str, Any]) -> None:
+    """Raise OptionsError or RunError if the method keeps no labels, or its network cannot be built."""
+    check_keeps_labels(options)
+    if changes.keys() & {"weights", "backbone"}:
+        check_named_files(options)
+    else:
+        file = run_files.run_dir(run.dataset, run.key) / checkpoints.MODEL
+        check_weights(run.key, run.resolved_options, file)
 
 
 def _changed(resolved: Options, n_clusters: int, changes: dict[str, Any]) -> Options:

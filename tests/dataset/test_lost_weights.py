@@ -1,17 +1,24 @@
-"""A run whose file of weights is gone: every call that needs its network says so; all others work."""
+"""A run of a dataset whose file of weights is gone: only the network before training needs it, and says so."""
 
 from __future__ import annotations
 
+import logging
 import re
 
 import pytest
 import torch
 
 import fiftyone_deepcluster as fdc
+from fiftyone_deepcluster.api.given_weights import StoredNetwork, lost_files
 from fiftyone_deepcluster.backbones.base import BACKBONES
+from fiftyone_deepcluster.core import checkpoints
 from fiftyone_deepcluster.core.process_state import seeded_torch
+from fiftyone_deepcluster.dataset.job_verbs import _best_layer
+from fiftyone_deepcluster.dataset.runs import run_files
 from fiftyone_deepcluster.errors import CheckpointError, OptionsError, RunError
 from tests.dataset.small_runs import FROZEN, LEARNED
+
+QUIET = {"progress": False, "compute_brain": False}
 
 
 @pytest.fixture
@@ -22,49 +29,88 @@ def weights(tmp_path):
     return path
 
 
-def says_what_is_lost(path, way=r"cluster again with overwrite=True"):
+def says_what_is_lost(path, why="which has its network before training"):
     return pytest.raises(
         RunError,
-        match=rf"run 'dc' was made with weights='{re.escape(str(path))}', which is gone.*put it back there.*{way}",
+        match=rf"run 'dc' was made with weights='{re.escape(str(path))}', which is gone, and {why}; put it back there"
+        ".*cluster again with overwrite=True",
     )
 
 
-def test_every_call_that_needs_the_network_names_run_and_file(make_digits, weights):
+def test_calls_that_need_the_trained_network_only(make_digits, weights, tmp_path, caplog):
     dataset = make_digits(60)
-    first = dataset.limit(40)
-    fdc.cluster(first, key="dc", rounds=1, backbone="small", weights=str(weights), **LEARNED)
-    review = fdc.review(dataset, "dc")
-    name = dataset.first().dc.label
-    review.mark_reviewed([name])
-    content = weights.read_bytes()
+    fdc.cluster(dataset.limit(40), key="dc", rounds=1, backbone="small", weights=str(weights), **LEARNED)
+    before = fdc.probe(dataset, "dc", "ground_truth")
     weights.unlink()
 
-    with says_what_is_lost(weights):
-        fdc.assign(dataset, "dc")
-    with says_what_is_lost(weights):
-        fdc.list_layers(dataset, "dc")
-    with says_what_is_lost(weights):
-        fdc.probe(dataset, "dc", "ground_truth")
-    with says_what_is_lost(weights):
-        fdc.retrieve(dataset, "dc", dataset.first().id, 3, features="initial")
-    with says_what_is_lost(weights):
-        fdc.refine(dataset, "dc", progress=False, compute_brain=False)
-    review.undo()
-    with says_what_is_lost(weights):
-        fdc.resume(dataset, "dc", rounds=2, progress=False, compute_brain=False)
-
-    assert fdc.load_run(dataset, "dc").record.n_images == 40
-    assert review.rename(name, "renamed")
-    assert len(fdc.retrieve(dataset, "dc", dataset.first().id, 3)) == 3
-    assert dataset.count("dc") == 40
-    review.undo()
-
-    weights.write_bytes(content)
     assert fdc.assign(dataset, "dc") == 20
-    assert len(fdc.resume(dataset, "dc", rounds=2, progress=False, compute_brain=False).rounds) == 2
+    with caplog.at_level(logging.WARNING):
+        probe = fdc.probe(dataset.limit(40), "dc", "ground_truth")
+    assert "is of its trained network only" in caplog.text
+    assert str(weights) in caplog.text
+    assert probe.scores == tuple(score for score in before.scores if score.network == "trained")
+    assert probe.to_dataframe()["logistic_gain"].isna().all()
+    assert _best_layer(probe).endswith("of held-out images")
+    assert _best_layer(before).endswith("before training")
+    assert list(fdc.list_layers(dataset, "dc"))
+    assert (
+        len(fdc.draw_filters(dataset, "dc", out_dir=tmp_path / "drawn", units=[0], ascent={"steps": 1}).units)
+        == 1
+    )
+    assert fdc.resume(dataset, "dc", rounds=2, **QUIET).record.rounds[-1].index == 1
+    assert fdc.assign(dataset, "dc") == 20
 
 
-def test_objects_and_other_datasets_too(make_digits, weights):
+def test_only_features_before_training_need_the_file(make_digits, weights):
+    dataset = make_digits(40)
+    fdc.cluster(dataset, key="dc", rounds=1, backbone="small", weights=str(weights), **LEARNED)
+    content = weights.read_bytes()
+    weights.unlink()
+    image = dataset.first().id
+    with says_what_is_lost(weights):
+        fdc.retrieve(dataset, "dc", image, 3, features="initial")
+    assert len(fdc.retrieve(dataset, "dc", image, 3)) == 3
+    kinds = [score.features for score in fdc.retrieval_score(dataset, "dc", "ground_truth").scores]
+    assert kinds == ["learned", "pixels"]
+    assert fdc.index_neighbors(dataset, "dc") == 40
+    weights.write_bytes(content)
+    kinds = [score.features for score in fdc.retrieval_score(dataset, "dc", "ground_truth").scores]
+    assert kinds == ["learned", "initial", "pixels"]
+    weights.unlink()
+    assert len(fdc.retrieve(dataset, "dc", image, 3, features="initial")) == 3  # stored by the score
+
+
+@pytest.mark.parametrize("method", ["deepcluster", "frozen"])
+def test_a_reviewed_run_is_refined(make_digits, weights, method):
+    dataset = make_digits(40)
+    options = LEARNED if method == "deepcluster" else {**FROZEN, "image_size": 16}
+    fdc.cluster(
+        dataset,
+        key="dc",
+        **{**options, "method": method, "backbone": "small", "weights": str(weights), "rounds": 1},
+    )
+    fdc.review(dataset, "dc").mark_reviewed([dataset.first().dc.label])
+    fdc.refine(dataset, "dc", new_key="with_file", **QUIET)
+    other = weights.parent / "typo.pth"
+    weights.unlink()
+    with pytest.raises(OptionsError, match=r"typo\.pth': there is no such file"):
+        fdc.refine(dataset, "dc", weights=str(other), **QUIET)
+    fdc.refine(dataset, "dc", new_key="refined", **QUIET)
+    assert dataset.values("refined.label") == dataset.values("with_file.label")
+    assert fdc.assign(make_digits(20), "refined", from_dataset=dataset) == 20
+
+
+def test_a_run_without_a_checkpoint_is_resumed_with_the_file_only(make_digits, weights):
+    """As after a process was killed before its first clusters."""
+    dataset = make_digits(40)
+    fdc.cluster(dataset, key="dc", rounds=1, backbone="small", weights=str(weights), **LEARNED)
+    (run_files.run_dir(dataset, "dc") / checkpoints.CHECKPOINT).unlink()
+    weights.unlink()
+    with says_what_is_lost(weights, "from which its network is built"):
+        fdc.resume(dataset, "dc", **QUIET)
+
+
+def test_objects_too(make_digits, weights):
     import fiftyone as fo
 
     dataset = make_digits(40)
@@ -72,52 +118,60 @@ def test_objects_and_other_datasets_too(make_digits, weights):
         sample["objects"] = fo.Detections(detections=[fo.Detection(label="digit", bounding_box=[0, 0, 1, 1])])
         sample.save()
     patches = dataset.to_patches("objects")
-    frozen = {**FROZEN, "backbone": "small", "weights": str(weights), "image_size": 16}
-    fdc.cluster(patches[:30], key="dc", **frozen)
+    fdc.cluster(
+        patches[:30], key="dc", **{**FROZEN, "backbone": "small", "weights": str(weights), "image_size": 16}
+    )
     weights.unlink()
-    with says_what_is_lost(weights):
-        fdc.assign(dataset.to_patches("objects"), "dc")
-    with says_what_is_lost(weights):
-        fdc.resume(dataset, "dc", progress=False, compute_brain=False)
+    assert fdc.assign(dataset.to_patches("objects"), "dc") == 10
+    assert len(fdc.retrieve(dataset, "dc", patches.first().id, 3, features="initial")) == 3
+    assert fdc.resume(dataset, "dc", **QUIET).record.n_images == 30
 
 
-def test_arrays_too_and_before_images_are_read(digits_dir, weights, tmp_path):
-    paths = [str(path) for path in sorted(digits_dir.iterdir())[:40]]
-    options = fdc.Frozen(n_clusters=4, backbone="small", weights=str(weights), image_size=16, baselines=False)
-    fdc.fit(paths, options, run_dir=tmp_path / "run")
-    weights.unlink()
-    with pytest.raises(
-        CheckpointError,
-        match=rf"the run in .*run was made with weights='{re.escape(str(weights))}', which is gone.*or fit again",
-    ):
-        fdc.predict(tmp_path / "run", ["no such image.png"])
-    with pytest.raises(
-        OptionsError, match=r"small\.pth': there is no such file or folder; give the path of one"
-    ):
-        fdc.fit(["no such image.png"] * 40, options)
+def test_a_device_that_this_machine_lacks_is_replaced_by_resume(make_digits):
+    dataset = make_digits(40)
+    run = fdc.cluster(dataset.limit(30), key="dc", rounds=1, backbone="small", **LEARNED)
+    file = run_files.run_dir(dataset, "dc") / checkpoints.MODEL
+    state = checkpoints.load(file)
+    state["options"]["device"] = "cuda:99"
+    del state["format"]
+    checkpoints.save(file, state)
+    with pytest.raises(CheckpointError, match=r"device='cuda:99'.*torch finds \d+ GPUs.*device='cpu'"):
+        fdc.assign(dataset, "dc")
+    assert len(fdc.resume(dataset, "dc", device="cpu", **QUIET).rounds) == len(run.rounds)
+    assert fdc.assign(dataset, "dc") == 10
 
 
 def test_a_folder_of_a_model_that_is_gone_is_named_and_where_a_relative_path_is_looked_for(
     tmp_path, monkeypatch
 ):
-    from fiftyone_deepcluster.api.given_weights import lost_files
-
     monkeypatch.chdir(tmp_path)
-    folder = fdc.Frozen(backbone={"name": "transformers", "model": "/no/folder"}, weights="pretrained")
-    assert lost_files(folder) == "model='/no/folder'"
-    local = fdc.Frozen(backbone={"name": "timm", "model": "local-dir:/no/folder"}, weights="w.safetensors")
-    assert lost_files(local) == (
-        f"weights='w.safetensors' and model='local-dir:/no/folder' in the folder {str(tmp_path)!r}"
-    )
+    here = f" in the folder {str(tmp_path)!r}"
+
+    def frozen(name, model, weights="pretrained"):
+        return fdc.Frozen(backbone={"name": name, "model": model}, weights=weights)
+
+    assert lost_files(frozen("transformers", "/no/folder")) == "model='/no/folder'"
+    assert lost_files(frozen("transformers", "my/own/vit")) == f"model='my/own/vit'{here}"
+    local = frozen("timm", "local-dir:/no/folder", "w.safetensors")
+    assert lost_files(local) == f"weights='w.safetensors' and model='local-dir:/no/folder'{here}"
     (tmp_path / "w.safetensors").touch()
     assert lost_files(local) == "model='local-dir:/no/folder'"
+    assert lost_files(frozen("timm", "local-dir:vit")) == f"model='local-dir:vit'{here}"
     assert lost_files(fdc.Frozen(backbone="resnet18", weights="IMAGENET1K_V1")) == ""
-    assert lost_files(fdc.Frozen(backbone={"name": "timm", "model": "resnet18"}, weights="pretrained")) == ""
+    assert lost_files(frozen("timm", "resnet18")) == ""
+
+    # a name on the hub, unless the run was made with a folder
+    hub = frozen("transformers", "models/vit")
+    assert lost_files(hub) == ""
+    assert lost_files(hub, StoredNetwork()) == ""
+    stored = StoredNetwork(configuration={"config.json": "{}"})
+    assert lost_files(hub, stored) == f"model='models/vit'{here}"
+    assert lost_files(hub, stored, values=False) == ""
+    (tmp_path / "models/vit").mkdir(parents=True)
+    assert lost_files(hub, stored) == ""
 
 
 def test_names_of_weights_are_no_files():
-    from fiftyone_deepcluster.api.given_weights import lost_files
-
     assert lost_files(fdc.Frozen(n_clusters=2, weights="someone/model")) == ""
     for path in ("./small", "/away/small", "away/small.PTH"):
         assert lost_files(fdc.Frozen(n_clusters=2, weights=path)).startswith(f"weights={path!r}")

@@ -16,7 +16,7 @@ from fiftyone_deepcluster.dataset.io.read_fields import read_truth
 from fiftyone_deepcluster.dataset.results.open_run import (
     chosen_rows,
     embedded,
-    has_network,
+    has_initial,
     images_of,
     open_run,
     store,
@@ -116,8 +116,8 @@ def retrieve(
     Raises:
         RunNotFoundError: no such run.
         InputError: the image is not in the run, or has no vector of this kind.
-        RunError: ``initial`` was requested and the run's network is not stored on this machine, or the field of the
-            embeddings was deleted.
+        RunError: ``initial`` was requested, and the run's network is not stored on this machine or the file of the
+            weights that it was given is gone; or the field of the embeddings was deleted.
     """
     import numpy as np
 
@@ -169,7 +169,8 @@ def retrieval_score(
     Raises:
         RunNotFoundError: no such run.
         InputError: no such field, no class with two images, or an argument out of range.
-        RunError: ``initial`` was requested and the run's network is not stored on this machine.
+        RunError: ``initial`` was requested, and the run's network is not stored on this machine or the file of the
+            weights that it was given is gone.
         CancelledError: the observer requested cancellation.
     """
     import numpy as np
@@ -207,7 +208,7 @@ def index_neighbors(
 ) -> int:
     """Compute the neighbors of every image, before and after training, and store them for the Clusters panel.
 
-    Without a stored network those before training are neighbors by pixels.
+    Without a stored network, or without the file of the given weights, those before training are neighbors by pixels.
 
     Args:
         samples: the dataset, or any view of it.
@@ -278,11 +279,11 @@ def _kept(arrays: dict[str, NDArray[np.generic]], kind: str, row: int) -> list[N
 
 def _before(run: Run) -> FeatureKind:
     """Kind of features that represents the state before training."""
-    return "initial" if has_network(run) else "pixels"
+    return "initial" if has_initial(run) else "pixels"
 
 
 def _available(run: Run) -> tuple[FeatureKind, ...]:
-    return FEATURE_KINDS if has_network(run) else ("learned", "pixels")
+    return FEATURE_KINDS if has_initial(run) else ("learned", "pixels")
 
 
 def _kinds(features: str | Sequence[str]) -> tuple[FeatureKind, ...]:
@@ -321,7 +322,7 @@ def _initial(run: Run, source: SampleSource, observer: Observer | None) -> _Vect
     ids = np.array(source.ids, "S24")
     kept = Findings(run).load_arrays(_INITIAL)
     if kept is None or not np.array_equal(kept["ids"], ids):
-        with open_run(run, source, observer) as trained_run:
+        with open_run(run, source, observer, initial=True) as trained_run:
             values = trained_run.initial_vectors().cpu().numpy()
             kept = {"ids": ids, "rows": trained_run.store.kept, "vectors": values}
         with suppress(RunLockedError), storing(run) as now:  # computed again next time
@@ -334,12 +335,8 @@ def _pixels(run: Run, source: SampleSource, observer: Observer | None) -> _Vecto
 
     from fiftyone_deepcluster.analysis.baselines import pixel_features
     from fiftyone_deepcluster.api.assembly import open_store
-    from fiftyone_deepcluster.methods.base import parse_options
 
-    values = dict(run.record.resolved)
-    settled = str(values.get("name", run.record.method))  # "auto" settles on another method
-    resolved = parse_options(settled, values)
-    with open_store(source.images, resolved, observer_or_silent(observer)) as store:
+    with open_store(source.images, run.resolved_options, observer_or_silent(observer)) as store:
         return _Vectors(store.kept, pixel_features(store.read, np.arange(store.shape[0])))
 
 

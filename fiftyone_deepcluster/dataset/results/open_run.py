@@ -16,7 +16,7 @@ from fiftyone_deepcluster.dataset.io.read_images import all_images, collect_imag
 from fiftyone_deepcluster.dataset.review.clusters import check_there
 from fiftyone_deepcluster.dataset.review.edit_lock import hold
 from fiftyone_deepcluster.dataset.runs import run_files, storage
-from fiftyone_deepcluster.dataset.runs.given_weights import check_weights
+from fiftyone_deepcluster.dataset.runs.given_weights import check_weights, lost_weights
 from fiftyone_deepcluster.dataset.runs.references import names_kept
 from fiftyone_deepcluster.errors import InputError, RunError, RunLockedError
 
@@ -87,13 +87,21 @@ def has_network(run: Run) -> bool:
     return is_readable_file(run_files.run_dir(run.dataset, run.key) / checkpoints.MODEL)
 
 
+def has_initial(run: Run) -> bool:
+    """Whether the run's network before training can be built on this machine."""
+    file = run_files.run_dir(run.dataset, run.key) / checkpoints.MODEL
+    return has_network(run) and not lost_weights(run.resolved_options, file, initial=True)
+
+
 @contextmanager
-def open_run(run: Run, source: SampleSource, observer: Observer | None) -> Iterator[TrainedRun]:
-    """Open the run's network and the decoded images of ``source``.
+def open_run(
+    run: Run, source: SampleSource, observer: Observer | None, *, initial: bool = False
+) -> Iterator[TrainedRun]:
+    """Open the run's network and the decoded images of ``source``; ``initial``: its network before training, too.
 
     Raises:
-        RunError: the run has no network on this machine, or files that it is built from are gone; the message says
-            which.
+        RunError: the run has no network on this machine, or files that a network is built from are gone; the message
+            says which.
     """
     from fiftyone_deepcluster.api.trained_run import reopen
 
@@ -110,7 +118,7 @@ def open_run(run: Run, source: SampleSource, observer: Observer | None) -> Itera
             f"the network of run {run.key!r} is not in {folder}: the run was made on another machine, assigned from "
             "another dataset (use the run there), or its files were deleted; cluster again with overwrite=True"
         )
-    check_weights(run.key, run.options)
+    check_weights(run.key, run.resolved_options, folder / checkpoints.MODEL, initial=initial)
     job = run_files.readable_job(folder)
     if job is not None and job.header.uid != run.uid:
         raise RunError(

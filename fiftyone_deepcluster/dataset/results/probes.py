@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
@@ -25,6 +26,8 @@ if TYPE_CHECKING:
     from fiftyone_deepcluster.core.progress import Observer
     from fiftyone_deepcluster.dataset.io.source import SampleSource
 
+logger = logging.getLogger(__name__)
+
 _PROBE = "probe"
 
 _LAYERS = "layers"
@@ -45,6 +48,8 @@ def probe(
     observer: Observer | None = None,
 ) -> ProbeResult:
     """Linear classifiers on every layer of a run's network, after and before training.
+
+    If the file of the given weights is gone, only after training, with a warning.
 
     Multinomial logistic regression and a linear support vector machine on frozen features; accuracy on images
     held out by stratified cross-validation. The result is stored with the run, for the Clusters panel.
@@ -87,7 +92,14 @@ def probe(
         except InputError as error:
             raise _images_lost(source, trained_run.store.errors, error) from error
         clustered = (trained_run.vectors, trained_run.initial_vectors) if trained_run.encodes else None
-        found = probe_networks(trained_run.trained, trained_run.initial, known, request, clustered)
+        lost = trained_run.lost_initial
+        if lost:
+            logger.warning(
+                "the probe of run %r is of its trained network only, as the run was made with %s, which is gone",
+                key, lost,
+            )  # fmt: skip
+        initial = None if lost else trained_run.initial
+        found = probe_networks(trained_run.trained, initial, known, request, clustered)
         units = units_by_layer(layers_of_run(trained_run))
     found = found.model_copy(update={"label_field": label_field})
 

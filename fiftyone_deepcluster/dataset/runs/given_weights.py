@@ -1,18 +1,34 @@
-"""Whether the files of weights that a stored run was made with are still there."""
+"""Whether the files that the network of a stored run was built from are gone, and are needed."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from fiftyone_deepcluster.api.given_weights import lost_files, lost_message
+from fiftyone_deepcluster.api.given_weights import lost_files, lost_message, stored_network
 from fiftyone_deepcluster.errors import RunError
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from fiftyone_deepcluster.methods.base import Options
 
 
-def check_weights(key: str, options: Options) -> None:
-    """Raise RunError if a file or folder is gone from which the network of the run ``key`` is built."""
-    lost = lost_files(options)
+def lost_weights(options: Options, file: Path, *, initial: bool = False) -> str:
+    """Files and folders that are gone and without which a network cannot be built; empty if it can be.
+
+    Args:
+        options: resolved options of the run.
+        file: its checkpoint, or the file of the finished run.
+        initial: the network before training, which is that of the run if the method trains none; else that of the run.
+    """
+    stored = stored_network(file)
+    return lost_files(options, stored, values=stored is None or (initial and options.trains))
+
+
+def check_weights(key: str, options: Options, file: Path, *, initial: bool = False) -> None:
+    """Raise RunError if the network of the run ``key`` cannot be built; arguments as for ``lost_weights``."""
+    lost = lost_weights(options, file, initial=initial)
     if lost:
-        raise RunError(lost_message(f"run {key!r}", lost, "cluster again with overwrite=True"))
+        raise RunError(
+            lost_message(f"run {key!r}", lost, "cluster again with overwrite=True", values=initial)
+        )

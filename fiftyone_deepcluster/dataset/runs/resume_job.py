@@ -6,7 +6,7 @@ import logging
 from typing import TYPE_CHECKING, Any
 
 from fiftyone_deepcluster.api.resuming import MAY_CHANGE
-from fiftyone_deepcluster.core import arguments
+from fiftyone_deepcluster.core import arguments, checkpoints
 from fiftyone_deepcluster.dataset.io.fields import FieldNames, has_values, is_key
 from fiftyone_deepcluster.dataset.io.inputs import read_inputs
 from fiftyone_deepcluster.dataset.io.read_fields import NoFieldError
@@ -42,7 +42,7 @@ def prepare_resume(
     settings = noted.header.settings
     check_unedited(dataset, key, noted)
     options = _changed(key, noted.header, changes)
-    check_weights(key, options)
+    check_weights(key, options, folder / checkpoints.CHECKPOINT)
     if settings["model"] is not None and not (folder / run_files.MODEL_VECTORS).exists():
         check_given(options, None, settings["model"])
     source = select_images(dataset, noted)

@@ -90,6 +90,12 @@ class Run:
         return parse_options(self.record.method, self.record.options)
 
     @property
+    def resolved_options(self) -> Options:
+        """Options with every automatic value replaced; those of the chosen method if it was ``auto``."""
+        values = dict(self.record.resolved)
+        return parse_options(str(values.get("name", self.record.method)), values)
+
+    @property
     def only_vectors(self) -> bool:
         """Whether the run clustered precomputed vectors instead of images, so that it has no network."""
         given = self.settings.get("embeddings_field") or self.settings.get("model")

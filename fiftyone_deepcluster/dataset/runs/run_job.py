@@ -9,6 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from fiftyone_deepcluster.api.given_weights import lost_files, stored_network
 from fiftyone_deepcluster.core import checkpoints
 from fiftyone_deepcluster.core.progress import Fanout, Silent, Tqdm
 from fiftyone_deepcluster.core.record import StopReason
@@ -26,7 +27,7 @@ from fiftyone_deepcluster.dataset.runs.processes import rank, wait_for_all
 from fiftyone_deepcluster.dataset.runs.references import followed_meanwhile, names_kept
 from fiftyone_deepcluster.dataset.runs.refine_job import REVIEWED_WEIGHT, known_with, network_of
 from fiftyone_deepcluster.dataset.runs.run import Run, load_run
-from fiftyone_deepcluster.errors import DiskError, InputError, RunExistsError
+from fiftyone_deepcluster.errors import DiskError, InputError, RunError, RunExistsError
 from fiftyone_deepcluster.methods.base import FIELD_SUFFIX
 from fiftyone_deepcluster.metrics.matching import cluster_names
 
@@ -253,10 +254,20 @@ def _known(call: CheckedCall) -> Known:
     if call.decided is None:
         return call.inputs.known
     started = call.folder is not None and (call.folder / checkpoints.CHECKPOINT).exists()
-    loads = call.options.trains and not started
-    network = network_of(call.dataset, call.settings) if loads else None
+    network = None if started else _network_to_load(call)
     weight = call.settings.get(REVIEWED_WEIGHT, 1.0)  # a run of an older version has none
     return known_with(call.decided, call.inputs.known, network, float(str(weight)))
+
+
+def _network_to_load(call: CheckedCall) -> Path | None:
+    """Folder with the network that ``refine`` starts from; without training only if its files of weights are gone."""
+    if call.options.trains:
+        return network_of(call.dataset, call.settings)
+    try:
+        folder = network_of(call.dataset, call.settings)
+    except RunError:  # it is built anew
+        return None
+    return folder if lost_files(call.options, stored_network(folder / checkpoints.MODEL)) else None
 
 
 @contextmanager
