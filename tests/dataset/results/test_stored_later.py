@@ -105,10 +105,10 @@ def before(monkeypatch, module, name, act):
     """Do something just before a function is called for the first time."""
     function = getattr(module, name)
 
-    def late(*given):
+    def late(*given, **named):
         monkeypatch.setattr(module, name, function)
         act()
-        return function(*given)
+        return function(*given, **named)
 
     monkeypatch.setattr(module, name, late)
 
