@@ -160,22 +160,41 @@ def _add_curves(inputs: types.Object, found: NumberSweep | None) -> None:
     ]
     if found.gain:
         data.insert(0, {"x": list(found.numbers), "y": list(found.gain), "name": "gain", "yaxis": "y2"})
-    low, high = found.interval
-    layout = {
-        "height": 260,
-        "margin": {"l": 40, "r": 40, "t": 10, "b": 40},
-        "yaxis2": {
-            "title": {"text": "gain"}, "overlaying": "y", "side": "right", "rangemode": "tozero", "showgrid": False
-        },
-        "xaxis": {"title": {"text": "clusters"}},
-        "shapes": [
-            {"type": "rect", "yref": "paper", "x0": low, "x1": high, "y0": 0, "y1": 1, "opacity": 0.15,
-             "fillcolor": "gray", "line": {"width": 0}},
-            {"type": "line", "yref": "paper", "x0": found.recommended, "x1": found.recommended, "y0": 0, "y1": 1},
-        ],
-    }  # fmt: skip
-    view = types.PlotlyView(data=data, layout=layout, config={"displayModeBar": False})
+    view = types.PlotlyView(data=data, layout=_layout(found), config={"displayModeBar": False})
     inputs.define_property("curves", types.Object(), view=view)
+
+
+def _layout(found: NumberSweep) -> dict[str, Any]:
+    """Plotly's layout of the curves: names of lines and axes, the interval, and the recommended number.
+
+    Lines are gray, which can be seen on the light and on the dark theme.
+    """
+    from fiftyone_deepcluster.clusterers.gain import STANDS_OUT
+
+    low, high = found.interval
+    gray = {"color": "gray", "width": 2}
+    shapes: list[dict[str, Any]] = [
+        {"type": "rect", "yref": "paper", "x0": low, "x1": high, "y0": 0, "y1": 1, "opacity": 0.15,
+         "fillcolor": "gray", "line": {"width": 0}},
+        {"type": "line", "yref": "paper", "x0": found.recommended, "x1": found.recommended, "y0": 0, "y1": 1,
+         "line": {**gray, "dash": "dash"}},
+    ]  # fmt: skip
+    layout = {
+        "height": 300,
+        "margin": {"l": 55, "r": 50, "t": 30, "b": 40},
+        "showlegend": True,
+        "legend": {"orientation": "h", "x": 0, "y": 1.02, "yanchor": "bottom"},
+        "xaxis": {"title": {"text": "number of clusters"}},
+        "yaxis": {"title": {"text": "score"}},
+        "shapes": shapes,
+    }
+    if found.gain:
+        top = 1.1 * max(STANDS_OUT, *found.gain)
+        axis = {"overlaying": "y", "side": "right", "range": [0, top], "showgrid": False}
+        layout["yaxis2"] = {"title": {"text": f"gain (stands out from {STANDS_OUT})"}, **axis}
+        shapes.append({"type": "line", "xref": "paper", "yref": "y2", "x0": 0, "x1": 1, "y0": STANDS_OUT,
+                       "y1": STANDS_OUT, "line": {**gray, "dash": "dot"}})  # fmt: skip
+    return layout
 
 
 def _add_range(inputs: types.Object, ctx: foo.ExecutionContext, usual: tuple[int, int]) -> None:
