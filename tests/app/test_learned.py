@@ -271,3 +271,10 @@ def test_a_range_without_numbers_is_refused_while_it_is_typed(make_context, stor
             {"dataset": stored_pixels},
             params={"key": "dc", "smallest": 6, "largest": 6},
         )
+    fractions = {"smallest": 2.5, "largest": 6.5, "repetitions": 3.5, "max_images": 20.5}
+    form = inputs_of(RecommendNumber(), make_context(stored_pixels, dict(fractions)))
+    for name, value in fractions.items():
+        assert form.get_property(name).error_message == f"{value} is not a whole number; give one"
+    whole = {"smallest": 2, "largest": 6.0, "repetitions": 3, "max_images": None}
+    form = inputs_of(RecommendNumber(), make_context(stored_pixels, dict(whole)))
+    assert not any(form.get_property(name).invalid for name in whole)

@@ -129,7 +129,7 @@ def test_wrong_arguments_are_named(some):
     with pytest.raises(InputError, match=r"vectors=\[\[1\], \[2, 3\]\] is not numeric"):
         try_clusterings([[1], [2, 3]], 2)
     with pytest.raises(
-        InputError, match="candidate 'umap-hdbscan': HDBSCAN .* needs 10 .*, or give candidates without it"
+        InputError, match=r"candidate 'umap-hdbscan': HDBSCAN .* needs 10 .*, or give candidates without it"
     ):
         try_clusterings(some[:5], 2, candidates={"umap-hdbscan": ("identity", "hdbscan")})
     broken = some.clone()
@@ -139,7 +139,7 @@ def test_wrong_arguments_are_named(some):
             InputError, match=f"vectors has 2 of {len(some)} .* in row 3 as float32; leave these rows out"
         ):
             call(broken, 10)
-        with pytest.raises(InputError, match="vectors has .* infinite"):
+        with pytest.raises(InputError, match=r"vectors has .* infinite"):
             call(some.double().numpy() * 1e300, 10)
         with pytest.raises(InputError, match=f"all {len(some)} vectors are the same"):
             call(torch.ones_like(some), 10)

@@ -68,7 +68,7 @@ def test_a_model_of_the_zoo_that_cannot_be_downloaded_says_where_its_files_are(
         monkeypatch.setenv(name, "http://127.0.0.1:9")
     dataset = make_digits(6)
     with pytest.raises(
-        OptionsError, match="model='mobilenet-v2-imagenet-torch' of .* could not be loaded"
+        OptionsError, match=r"model='mobilenet-v2-imagenet-torch' of .* could not be loaded"
     ) as error:
         fdc.cluster(
             dataset, "frozen", "dc", model="mobilenet-v2-imagenet-torch", n_clusters=2, progress=False
