@@ -13,6 +13,7 @@ import numpy as np
 from fiftyone_deepcluster.clusterers.base import CLUSTERERS, ClusterRequest
 from fiftyone_deepcluster.clusterers.linear_accuracy import LinearAccuracy
 from fiftyone_deepcluster.core import arguments
+from fiftyone_deepcluster.core.contracts import describe_non_finite
 from fiftyone_deepcluster.core.seeds import LARGEST_SEED, derive
 from fiftyone_deepcluster.errors import InputError
 from fiftyone_deepcluster.metrics.products import all_equal
@@ -167,14 +168,10 @@ def try_clusterings(
         InputError: no candidates, vectors that one of them cannot cluster, or another wrong argument.
         OptionsError: a reducer or clusterer of a candidate is unknown, or has a wrong option.
     """
-    vectors = given_vectors(vectors)
+    vectors = varied_vectors(vectors)
     n_clusters = arguments.whole_number("n_clusters", n_clusters, 1, len(vectors))
     seed = arguments.whole_number("seed", seed, 0, LARGEST_SEED)
     arguments.yes_or_no(heads=heads)
-    if all_equal(vectors):
-        raise InputError(
-            f"all {len(vectors)} vectors are the same, so there are no clusters to compare; compute the vectors again"
-        )
     bench = Bench(vectors, n_clusters, seed)
     trial = bench.trial(CANDIDATES if candidates is None else candidates, step=lambda: None)
     if not heads:
@@ -192,7 +189,24 @@ def try_clusterings(
     return Trial(tuple(complete), ranked(able, n_clusters), left_out)
 
 
-def given_vectors(vectors: Any) -> torch.Tensor:
+def varied_vectors(vectors: Any) -> torch.Tensor:
+    """The argument ``vectors`` as (N, D) float32, finite and not all the same; a tensor stays on its device.
+
+    Raises:
+        InputError: not real numbers, masked ones, of another shape, not finite, or all the same.
+    """
+    given = _given_vectors(vectors)
+    non_finite = describe_non_finite(given)
+    if non_finite:
+        raise InputError(f"vectors has {non_finite} as float32; leave these rows out, or compute them again")
+    if all_equal(given):
+        raise InputError(
+            f"all {len(given)} vectors are the same, so there are no clusters to compare; compute the vectors again"
+        )
+    return given
+
+
+def _given_vectors(vectors: Any) -> torch.Tensor:
     """The argument ``vectors`` as (N, D) float32; a tensor stays on its device.
 
     Raises:
@@ -202,11 +216,12 @@ def given_vectors(vectors: Any) -> torch.Tensor:
 
     try:
         problem = "" if isinstance(vectors, torch.Tensor) else arguments.number_problem("vectors", vectors)
-        given: torch.Tensor = (
-            vectors
-            if isinstance(vectors, torch.Tensor)
-            else torch.from_numpy(np.array([] if problem else vectors, dtype=np.float32))
-        )
+        with np.errstate(over="ignore"):  # infinite values are refused by ``varied_vectors``
+            given: torch.Tensor = (
+                vectors
+                if isinstance(vectors, torch.Tensor)
+                else torch.from_numpy(np.array([] if problem else vectors, dtype=np.float32))
+            )
     except (TypeError, ValueError, OverflowError):
         raise InputError(
             f"vectors={arguments.short(vectors)} is not numeric; give an array of shape (images, dimensions)"
@@ -306,7 +321,10 @@ class Bench:
         from fiftyone_deepcluster.metrics.silhouette import share_and_entropy, silhouette
 
         began = time.perf_counter()
-        runs = [self._run(way, derive(self._seed, "candidate", i), start) for i in range(2)]
+        try:
+            runs = [self._run(way, derive(self._seed, "candidate", i), start) for i in range(2)]
+        except InputError as error:
+            raise InputError(f"candidate {name!r}: {error}, or give candidates without it") from error
         ends = [refined(self._common, run.labels) for run in runs]
         best = int(ends[1].objective < ends[0].objective)
         seconds = time.perf_counter() - began

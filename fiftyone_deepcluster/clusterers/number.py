@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import numpy as np
 
 from fiftyone_deepcluster.clusterers.base import CLUSTERERS, ClusterRequest
-from fiftyone_deepcluster.clusterers.candidates import UMAP, given_vectors
+from fiftyone_deepcluster.clusterers.candidates import UMAP, varied_vectors
 from fiftyone_deepcluster.clusterers.gain import (
     STANDS_OUT,
     further_numbers,
@@ -125,10 +125,10 @@ def sweep_numbers(
     Raises:
         CancelledError: the observer cancelled.
         InputError: fewer than two numbers, one below 2 or above the number of vectors, fewer than two repetitions, or
-            another wrong argument.
+            another wrong argument, such as vectors that are all the same or not finite.
         OptionsError: the reducer or clusterer is unknown, or has a wrong option.
     """
-    vectors = given_vectors(vectors)
+    vectors = varied_vectors(vectors)
     wanted = _wanted(numbers, len(vectors))
     seed = arguments.whole_number("seed", seed, 0, LARGEST_SEED)
     repetitions = arguments.whole_number("repetitions", repetitions, 2, _MOST_REPETITIONS)
@@ -235,21 +235,27 @@ def _wanted(numbers: Any, n: int) -> list[int]:
     Raises:
         InputError: not two or more whole numbers in 2..n.
     """
-    given = arguments.listed(numbers)
-    shown = arguments.short(numbers if given is None else given)
+    if isinstance(numbers, range):
+        # only its ends: all numbers of range(2, 10**9) would need more memory than there is
+        given: list[Any] | None = [*numbers[:2], *numbers[-1:]]
+        shown = arguments.short(numbers)
+    else:
+        given = arguments.listed(numbers)
+        shown = arguments.short(numbers if given is None else given)
     try:
         wanted = sorted({arguments.whole_number("numbers", k, 2) for k in given or ()})
     except InputError:
         wanted = []
     if len(wanted) < 2:
         raise InputError(
-            f"numbers={shown}: give two or more different numbers of clusters, such as [5, 10, 20], each at least 2"
+            f"numbers={shown}: give two or more different whole numbers of clusters, such as [5, 10, 20], each at "
+            "least 2"
         )
     if wanted[-1] > n:
         raise InputError(
             f"numbers={shown}: {wanted[-1]} is more than the {n} vectors; lower it or add vectors"
         )
-    return wanted
+    return sorted(numbers) if isinstance(numbers, range) else wanted
 
 
 def _squares(layouts: list[tuple[int, torch.Tensor]], runs: list[Clustering] | None) -> list[float]:

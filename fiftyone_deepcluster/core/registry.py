@@ -173,7 +173,7 @@ class Registry(Generic[P]):
             except ValidationError as error:
                 raise OptionsError(explain(error, value["name"], self.get(value["name"]))) from None
         raise OptionsError(
-            f"{value!r} is not one of the {self.family}; give one of {', '.join(self.names())}, "
+            f"{short(value)} is not one of the {self.family}; give one of {', '.join(self.names())}, "
             'or a dict {"name": ..., options}'
         )
 

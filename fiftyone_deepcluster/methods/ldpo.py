@@ -164,7 +164,8 @@ class LDPO(Published, Trained):
         TOPIC_MAX_EPOCHS,
         ge=1,
         le=100_000,
-        description="With initial_epochs empty: maximum number of epochs of that round; a note says if it is reached.",
+        description="With initial_epochs empty: maximum number of epochs of that round, also where epochs or min_steps "
+        "ask for more; a note says if it is reached.",
         json_schema_extra=ADVANCED,
     )
     n_topics: int = Field(
@@ -344,8 +345,8 @@ class LDPO(Published, Trained):
         from fiftyone_deepcluster.pseudo_labels.convergence import LossConvergence
         from fiftyone_deepcluster.pseudo_labels.holdout import Holdout
 
-        most = max(self.initial_max_epochs, self.epochs)
-        rule = LossConvergence(self.initial_tolerance, most, least=self.epochs)
+        most = self.initial_max_epochs
+        rule = LossConvergence(self.initial_tolerance, most, least=min(self.epochs, most))
         holdout = Holdout(self.training_share, self.validation_share, derive(self.seed, "holdout"))
         return replace(
             super().task_parts(),

@@ -1,8 +1,10 @@
 // The board with a server of a few clusters: what it shows, also when answers come in another order.
-import { cleanup, fireEvent, screen } from "@testing-library/react";
+import { createTheme } from "@mui/material";
+import { cleanup, fireEvent, render, screen } from "@testing-library/react";
+import React from "react";
 import { beforeEach, describe, expect, it } from "vitest";
 
-import { pathOf, widthOf } from "../src/components/LineChart";
+import { LineChart, colorsOf, pathOf, widthOf } from "../src/components/LineChart";
 import type { JobRow } from "../src/model/api";
 import { panelStates, server, state } from "./app";
 import { answer, click, cluster, events, fakeBoard, loaded, openBoard, openCluster, openSecondRun, part, press, settle, shown, submitName, wait, world } from "./fakeBoard";
@@ -14,6 +16,16 @@ describe("a chart", () => {
     const same = (value: number): number => value;
     expect(pathOf([null, 2], same, same)).toBe("M1.0 2.0L1.0 2.0");
     expect(widthOf([null, 2])).toBeGreaterThan(widthOf([1, 2]));
+  });
+  it("names its axis, and shows a limit that no value reaches", () => {
+    render(<LineChart title="Gain" unit="" lines={[{ name: "Gain", values: [0.5, 1] }]} positions={[2, 3]} axis="number of clusters" limit={[1.6, "stands out from 1.6"]} />);
+    expect(part("dc-chart-axis")?.textContent).toBe("number of clusters");
+    expect(part("dc-chart-limit")?.textContent).toBe("stands out from 1.6");
+    expect(Number(part("dc-chart-limit")?.querySelector("line")?.getAttribute("y1"))).toBe(6);
+  });
+  it("has lines in different colors where the warning color is the primary one, as in FiftyOne's light theme", () => {
+    const { palette } = createTheme({ palette: { primary: { main: "#ff6d04" }, warning: { main: "#ff6d04" } } });
+    expect(new Set(colorsOf(palette)).size).toBe(colorsOf(palette).length);
   });
 });
 

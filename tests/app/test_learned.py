@@ -17,6 +17,7 @@ from fiftyone_deepcluster.app.operators import (
     ProbeLayers,
     RecommendNumber,
 )
+from fiftyone_deepcluster.clusterers.gain import STANDS_OUT
 from fiftyone_deepcluster.dataset.api import cluster
 from fiftyone_deepcluster.dataset.results.filters import stored_filters
 from fiftyone_deepcluster.dataset.results.neighbors import indexed_neighbors, stored_scores
@@ -240,8 +241,9 @@ def test_the_recommended_number_is_in_the_forms_and_the_panel(make_context, aske
     assert (shown["recommended"], shown["interval"], shown["advice"]) == (
         found.recommended,
         [low, high],
-        advice,
+        f"R{advice[1:]}",
     )
+    assert shown["stands_out"] == STANDS_OUT
     curves = {line["name"]: line["values"] for line in shown["lines"]}
     assert set(curves) == {"Score", "Stability", "Silhouette", "Linear"}
     assert shown["gain"] == list(found.gain)
@@ -249,6 +251,13 @@ def test_the_recommended_number_is_in_the_forms_and_the_panel(make_context, aske
     drawn = form.get_property("curves").view
     assert [line["x"] for line in drawn.data] == [[2, 3, 4, 5]] * 5
     assert drawn.data[0]["y"] == list(found.gain)
+    layout = drawn.layout
+    assert layout["showlegend"], "the App draws none by default"
+    axes = [layout[axis]["title"]["text"] for axis in ("xaxis", "yaxis", "yaxis2")]
+    assert axes == ["number of clusters", "score", f"gain (stands out from {STANDS_OUT})"]
+    assert [shape.get("line", {}).get("color", "gray") for shape in layout["shapes"]] == ["gray"] * 3
+    assert layout["yaxis2"]["range"] == [0, 1.1 * max(STANDS_OUT, *found.gain)], "the line can be seen"
+    assert [layout["shapes"][2][end] for end in ("yref", "y0", "y1")] == ["y2", STANDS_OUT, STANDS_OUT]
     assert advice[1:] in form.get_property("advice").view.label
     assert advice in inputs_of(ClusterImages(), make_context(stored_pixels)).get_property("number").view.label
 
@@ -262,3 +271,10 @@ def test_a_range_without_numbers_is_refused_while_it_is_typed(make_context, stor
             {"dataset": stored_pixels},
             params={"key": "dc", "smallest": 6, "largest": 6},
         )
+    fractions = {"smallest": 2.5, "largest": 6.5, "repetitions": 3.5, "max_images": 20.5}
+    form = inputs_of(RecommendNumber(), make_context(stored_pixels, dict(fractions)))
+    for name, value in fractions.items():
+        assert form.get_property(name).error_message == f"{value} is not a whole number; give one"
+    whole = {"smallest": 2, "largest": 6.0, "repetitions": 3, "max_images": None}
+    form = inputs_of(RecommendNumber(), make_context(stored_pixels, dict(whole)))
+    assert not any(form.get_property(name).invalid for name in whole)

@@ -12,6 +12,7 @@ from sklearn.datasets import load_digits
 import fiftyone_deepcluster as fdc
 from fiftyone_deepcluster.clusterers.best_of import BestOf
 from fiftyone_deepcluster.clusterers.candidates import ranked, try_clusterings
+from fiftyone_deepcluster.clusterers.number import sweep_numbers
 from fiftyone_deepcluster.core.record import RunRecord
 from fiftyone_deepcluster.errors import InputError, OptionsError
 from fiftyone_deepcluster.metrics.agreement import agreement
@@ -127,6 +128,21 @@ def test_wrong_arguments_are_named(some):
         try_clusterings([1, 2, 3], 2)
     with pytest.raises(InputError, match=r"vectors=\[\[1\], \[2, 3\]\] is not numeric"):
         try_clusterings([[1], [2, 3]], 2)
+    with pytest.raises(
+        InputError, match=r"candidate 'umap-hdbscan': HDBSCAN .* needs 10 .*, or give candidates without it"
+    ):
+        try_clusterings(some[:5], 2, candidates={"umap-hdbscan": ("identity", "hdbscan")})
+    broken = some.clone()
+    broken[[3, 9], 0] = torch.nan
+    for call in (try_clusterings, lambda vectors, k: sweep_numbers(vectors, [2, k])):
+        with pytest.raises(
+            InputError, match=f"vectors has 2 of {len(some)} .* in row 3 as float32; leave these rows out"
+        ):
+            call(broken, 10)
+        with pytest.raises(InputError, match=r"vectors has .* infinite"):
+            call(some.double().numpy() * 1e300, 10)
+        with pytest.raises(InputError, match=f"all {len(some)} vectors are the same"):
+            call(torch.ones_like(some), 10)
     with pytest.raises(InputError, match="vectors are complex"):
         try_clusterings(some.to(torch.complex64), 2)
     with pytest.raises(InputError, match="n_clusters=401: give 1 to 400"):

@@ -127,10 +127,20 @@ def test_digits_are_about_ten(digits):
 
 
 def test_numbers_that_cannot_be_compared_are_refused(blobs):
-    for numbers in ([], [3], [1, 2], [4, 4]):
-        with pytest.raises(InputError, match="two or more different numbers"):
+    for numbers in ([], [3], [1, 2], [4, 4], [2.5, 3], range(1, 9), range(4, 5), range(9, 0, -4)):
+        with pytest.raises(InputError, match="two or more different whole numbers"):
             sweep_numbers(blobs, numbers)
     with pytest.raises(InputError, match="repetitions=1: give 2 to 100"):
         sweep_numbers(blobs, [2, 3], repetitions=1)
     with pytest.raises(InputError, match=f"9999 is more than the {len(blobs)} vectors"):
         sweep_numbers(blobs, [2, 9999])
+
+
+def test_the_numbers_of_a_large_range_are_not_listed(blobs):
+    """All of them would need more memory than there is."""
+    for numbers in (range(2, 10**30), range(10**30, 2, -1)):
+        with pytest.raises(InputError) as error:
+            sweep_numbers(blobs, numbers)
+        assert str(error.value).startswith(f"numbers={numbers}: ")
+        assert f"is more than the {len(blobs)} vectors" in str(error.value)
+    assert sweep_numbers(blobs, range(6, 2, -1), reducer="identity", repetitions=2).numbers == (3, 4, 5, 6)

@@ -73,6 +73,13 @@ def test_a_maximum_that_is_reached_is_said():
     assert "3 epochs, not converged" in record.rounds[0].line(1)
 
 
+@pytest.mark.parametrize("more", [{"epochs": 6}, {"min_steps": 60}])
+def test_the_maximum_holds_where_other_options_ask_for_more_epochs(more):
+    """With ``min_steps`` few images need many epochs; the maximum was raised to as many."""
+    scores = fit(initial_max_epochs=3, **more).record.rounds[0].scores
+    assert (scores["initial_epochs"], scores["initial_converged"]) == (3, 0)
+
+
 def test_a_tolerance_that_is_never_met_ends_at_the_maximum():
     scores = fit(initial_tolerance=1e-12, initial_max_epochs=8).record.rounds[0].scores
     assert (scores["initial_epochs"], scores["initial_converged"]) == (8, 0)

@@ -54,7 +54,7 @@ class RecommendNumber(JobOperator):
             _add_fields(inputs, ctx)
         elif (run := findings.add_finished_run(inputs, ctx)) is not None:
             _add_range(inputs, ctx, _usual_range(run))
-            _add_effort(inputs)
+            _add_effort(inputs, ctx)
             _add_curves(inputs, stored_sweep(run))
         return shared_inputs.form(inputs, "Recommend number of clusters", "Recommend")
 
@@ -123,7 +123,7 @@ def _add_fields(inputs: types.Object, ctx: foo.ExecutionContext) -> None:
     if chosen is None:
         shared_inputs.complain(inputs, VECTORS, _NO_FIELD)
     _add_range(inputs, ctx, _range_of_images(samples))
-    _add_effort(inputs)
+    _add_effort(inputs, ctx)
     known = None
     if chosen is not None:
         known = sweep_of_fields(ctx.dataset, [chosen] if isinstance(chosen, str) else chosen)
@@ -160,22 +160,44 @@ def _add_curves(inputs: types.Object, found: NumberSweep | None) -> None:
     ]
     if found.gain:
         data.insert(0, {"x": list(found.numbers), "y": list(found.gain), "name": "gain", "yaxis": "y2"})
-    low, high = found.interval
-    layout = {
-        "height": 260,
-        "margin": {"l": 40, "r": 40, "t": 10, "b": 40},
-        "yaxis2": {
-            "title": {"text": "gain"}, "overlaying": "y", "side": "right", "rangemode": "tozero", "showgrid": False
-        },
-        "xaxis": {"title": {"text": "clusters"}},
-        "shapes": [
-            {"type": "rect", "yref": "paper", "x0": low, "x1": high, "y0": 0, "y1": 1, "opacity": 0.15,
-             "fillcolor": "gray", "line": {"width": 0}},
-            {"type": "line", "yref": "paper", "x0": found.recommended, "x1": found.recommended, "y0": 0, "y1": 1},
-        ],
-    }  # fmt: skip
-    view = types.PlotlyView(data=data, layout=layout, config={"displayModeBar": False})
+    view = types.PlotlyView(data=data, layout=_layout(found), config={"displayModeBar": False})
     inputs.define_property("curves", types.Object(), view=view)
+
+
+def _layout(found: NumberSweep) -> dict[str, Any]:
+    """Plotly's layout of the curves: names of lines and axes, the interval, and the recommended number.
+
+    Lines are gray, which can be seen on the light and on the dark theme.
+    """
+    from fiftyone_deepcluster.clusterers.gain import STANDS_OUT
+
+    low, high = found.interval
+    gray = {"color": "gray", "width": 2}
+    shapes: list[dict[str, Any]] = [
+        {"type": "rect", "yref": "paper", "x0": low, "x1": high, "y0": 0, "y1": 1, "opacity": 0.15,
+         "fillcolor": "gray", "line": {"width": 0}},
+        {"type": "line", "yref": "paper", "x0": found.recommended, "x1": found.recommended, "y0": 0, "y1": 1,
+         "line": {**gray, "dash": "dash"}},
+    ]  # fmt: skip
+    layout = {
+        "height": 300,
+        "margin": {"l": 55, "r": 50, "t": 30, "b": 40},
+        "showlegend": True,
+        "legend": {"orientation": "h", "x": 0, "y": 1.02, "yanchor": "bottom"},
+        "xaxis": {"title": {"text": "number of clusters"}},
+        "yaxis": {"title": {"text": "score"}},
+        "shapes": shapes,
+    }
+    if found.gain:
+        top = 1.1 * max(STANDS_OUT, *found.gain)
+        axis = {"overlaying": "y", "side": "right", "range": [0, top], "showgrid": False}
+        layout["yaxis2"] = {
+            "title": {"text": f"gain (stands out from {STANDS_OUT})", "font": {"size": 14}},
+            **axis,
+        }
+        shapes.append({"type": "line", "xref": "paper", "yref": "y2", "x0": 0, "x1": 1, "y0": STANDS_OUT,
+                       "y1": STANDS_OUT, "line": {**gray, "dash": "dot"}})  # fmt: skip
+    return layout
 
 
 def _add_range(inputs: types.Object, ctx: foo.ExecutionContext, usual: tuple[int, int]) -> None:
@@ -189,12 +211,21 @@ def _add_range(inputs: types.Object, ctx: foo.ExecutionContext, usual: tuple[int
         label="Largest number of clusters",
         description="Every number in between is scored, or 20 of them at equal ratios.",
     )
+    _complain_of_fractions(inputs, ctx, "smallest", "largest")
     least, most = ctx.params.get("smallest"), ctx.params.get("largest")
     if isinstance(least, int) and isinstance(most, int) and least >= most:
         shared_inputs.complain(inputs, "largest", f"give more than the smallest number, {least}")
 
 
-def _add_effort(inputs: types.Object) -> None:
+def _complain_of_fractions(inputs: types.Object, ctx: foo.ExecutionContext, *names: str) -> None:
+    """Mark values that are no whole numbers; the App checks only their bounds."""
+    for name in names:
+        value = ctx.params.get(name)
+        if isinstance(value, float) and not value.is_integer():
+            shared_inputs.complain(inputs, name, f"{value} is not a whole number; give one")
+
+
+def _add_effort(inputs: types.Object, ctx: foo.ExecutionContext) -> None:
     few, many = _REPETITIONS_RANGE
     inputs.int(
         "repetitions",
@@ -206,6 +237,7 @@ def _add_effort(inputs: types.Object) -> None:
     )
     least, most = _IMAGES_RANGE
     inputs.int("max_images", default=_IMAGES, min=least, max=most, label="Maximum number of images")
+    _complain_of_fractions(inputs, ctx, "repetitions", "max_images")
 
 
 def _usual_range(run: Run) -> tuple[int, int]:

@@ -51,7 +51,8 @@ def check_given(options: Options, embeddings_field: str | Sequence[str] | None, 
             )
     elif model is not None and not getattr(model, "has_embeddings", False):
         raise OptionsError(
-            f"model={model_name(model)} has no embeddings; choose a FiftyOne model with embeddings"
+            f"model={model_name(model)} has no embeddings; choose a FiftyOne model with embeddings, or name a model of "
+            "torchvision, timm or transformers as backbone"
         )
 
 
@@ -78,13 +79,15 @@ def stored_vectors(
     Raises:
         InputError: see ``read_fields.read_embeddings``; all vectors are zeros; or several fields, of which one has
         several vectors for each image.
+        OptionsError: too large values; or several fields, of which one has the same vector for all images.
     """
     if not isinstance(field, str):
         names = arguments.names("embeddings_field", field, "embedding", once=True, ordered=True)
         found = [stored_vectors(source, name) for name in names]
-        return joined([vectors for vectors, _ in found], names), {
-            row: reason for _, missing in reversed(found) for row, reason in missing.items()
-        }
+        both = joined([vectors for vectors, _ in found], names)
+        for name, (vectors, _) in zip(names, found, strict=True):
+            check_varied(vectors, f"embeddings_field={name!r}")
+        return both, {row: reason for _, missing in reversed(found) for row, reason in missing.items()}
     vectors, missing = _stack(
         read_embeddings(source, field), f"no vector in {field!r}", f"embeddings_field={field!r}"
     )
@@ -149,11 +152,12 @@ def model_vectors(
 
     Raises:
         CancelledError: the observer requested cancellation.
-        InputError: the model failed, gave no vectors of numbers of one length, or the same one for all images.
+        InputError: the model failed, or gave no vectors of finite numbers of one length.
+        OptionsError: the zoo's model cannot be loaded, or the vectors are too large, or the same for all images.
     """
-    import fiftyone.zoo as foz
+    import numpy as np
 
-    loaded = foz.load_zoo_model(model) if isinstance(model, str) else model
+    loaded = _from_zoo(model) if isinstance(model, str) else model
     name = model_name(model)
     try:
         found = _from_model(source, loaded, observer_or_silent(observer))
@@ -165,9 +169,34 @@ def model_vectors(
             f"model={arguments.short(name)} gave no embeddings that can be used ({error}); a model gives one vector of "
             "numbers for each image, all of the same length"
         ) from error
+    if not np.isfinite(vectors).reshape(len(vectors), -1).all(axis=1).any():
+        raise InputError(
+            f"model={arguments.short(name)} gave no vector of finite numbers for any of the {len(vectors)} images; "
+            "FiftyOne logs the error of each image on which a model fails. Check the model on one image, or choose "
+            "another one"
+        )
     check_range(vectors, f"model={arguments.short(name)}")
     check_varied(vectors, f"model={arguments.short(name)}")
     return vectors, missing
+
+
+def _from_zoo(name: str) -> Any:
+    """The model of that name in FiftyOne's zoo, downloaded where it is not yet on this computer.
+
+    Raises:
+        OptionsError: it cannot be downloaded or loaded.
+    """
+    import fiftyone as fo
+    import fiftyone.zoo as foz
+
+    try:
+        return foz.load_zoo_model(name)
+    except Exception as error:  # whatever the connection, the file or the model's library raises
+        raise OptionsError(
+            f"model={arguments.short(name)} of FiftyOne's zoo could not be loaded ({arguments.reason_of(error)}); "
+            "without internet, copy its files from another computer's folder of zoo models, here "
+            f"{fo.config.model_zoo_dir!r}, or choose another model"
+        ) from error
 
 
 def model_name(model: Any) -> str | None:

@@ -96,11 +96,11 @@ function Section({ title, about, children }: { title: string; about?: string; ch
 
 /** Label-free scores of several numbers of clusters; the recommended one is marked, its interval shaded. */
 function NumberOfClusters({ found }: { found: NumbersAnswer }) {
-  const { advice, gain, interval, lines, numbers, objective, recommended } = found;
-  const shared = { unit: "", positions: numbers, marked: recommended, band: interval };
+  const { advice, gain, interval, lines, numbers, objective, recommended, stands_out } = found;
+  const shared = { unit: "", positions: numbers, axis: "number of clusters", marked: recommended, band: interval };
   const about =
     "Measured without labels, from the embeddings of the run. Gain: how many times as much the last step up to a number lowers the distances to the center as finer " +
-    "steps do; the largest number with 1.6 or more is recommended, or else the one with the highest score. The score is the mean of stability (agreement of clusterings " +
+    `steps do; the largest number with ${stands_out} or more is recommended, or else the one with the highest score. The score is the mean of stability (agreement of clusterings ` +
     "with different seeds) and silhouette; linear is the accuracy of a linear classifier on the clusters.";
   return (
     <Section title="Number of clusters" about={about}>
@@ -108,7 +108,7 @@ function NumberOfClusters({ found }: { found: NumbersAnswer }) {
         {advice}
       </Typography>
       <Box sx={{ display: "grid", gap: 2, gridTemplateColumns: "repeat(auto-fill, minmax(260px, 1fr))" }} data-cy="dc-number-curves">
-        {gain.length > 0 && <LineChart title="Gain" lines={[{ name: "Gain", values: gain }]} {...shared} />}
+        {gain.length > 0 && <LineChart title="Gain" lines={[{ name: "Gain", values: gain }]} limit={[stands_out, `stands out from ${stands_out}`]} {...shared} />}
         <LineChart title="Scores" lines={lines} {...shared} />
         <LineChart title="Squared distance to the center" lines={[{ name: "Objective", values: objective }]} {...shared} />
       </Box>

@@ -1,4 +1,4 @@
-import { Box, Typography, useTheme } from "@mui/material";
+import { Box, Typography, useTheme, type Palette } from "@mui/material";
 import React from "react";
 
 interface Line {
@@ -6,7 +6,7 @@ interface Line {
   readonly values: readonly (number | null)[];
 }
 
-const [WIDTH, HEIGHT, LEFT, BOTTOM] = [280, 150, 40, 18];
+const [WIDTH, HEIGHT, LEFT, BOTTOM] = [280, 162, 40, 30];
 
 interface Chart {
   readonly title: string;
@@ -14,19 +14,23 @@ interface Chart {
   readonly lines: readonly Line[];
   /** Position of every value, ascending; without them values are rounds from 1. */
   readonly positions?: readonly number[];
+  /** What the positions are, written below them. */
+  readonly axis?: string;
   /** Position of a vertical line. */
   readonly marked?: number;
   /** Positions between which the background is shaded. */
   readonly band?: readonly [number, number];
+  /** A value with a horizontal line, and what it means. */
+  readonly limit?: readonly [number, string];
 }
 
 /** Lines over rounds, or over other positions, drawn as SVG; values that are missing interrupt a line. */
-export function LineChart({ title, unit, lines, positions, marked, band }: Chart) {
+export function LineChart({ title, unit, lines, positions, axis = "round", marked, band, limit }: Chart) {
   const { palette } = useTheme();
-  const colors = [palette.primary.main, palette.info.main, palette.success.main, palette.warning.main, palette.error.main];
+  const colors = colorsOf(palette);
   const values = lines.flatMap((line) => line.values.filter((value): value is number => value !== null));
   if (values.length === 0) return null;
-  const [low, high] = range(values);
+  const [low, high] = range(limit ? [...values, limit[0]] : values);
   const at = positions ?? Array.from({ length: Math.max(...lines.map((line) => line.values.length)) }, (_, round) => round + 1);
   const [first, last] = [at[0] ?? 1, at[at.length - 1] ?? 1];
   const across = (position: number): number => LEFT + ((WIDTH - LEFT - 6) * (position - first)) / Math.max(1, last - first);
@@ -54,10 +58,21 @@ export function LineChart({ title, unit, lines, positions, marked, band }: Chart
           </g>
         ))}
         {labeled(first, last, marked).map((position) => (
-          <text key={position} x={across(position)} y={HEIGHT - 5} textAnchor="middle" fontSize="9" fill={palette.text.secondary}>
+          <text key={position} x={across(position)} y={HEIGHT - 17} textAnchor="middle" fontSize="9" fill={palette.text.secondary}>
             {position}
           </text>
         ))}
+        <text x={(LEFT + WIDTH - 6) / 2} y={HEIGHT - 4} textAnchor="middle" fontSize="9" fill={palette.text.secondary} data-cy="dc-chart-axis">
+          {axis}
+        </text>
+        {limit && (
+          <g data-cy="dc-chart-limit">
+            <line x1={LEFT} x2={WIDTH - 6} y1={y(limit[0])} y2={y(limit[0])} stroke={palette.text.secondary} strokeDasharray="1 3" />
+            <text x={WIDTH - 6} y={y(limit[0]) - 3} textAnchor="end" fontSize="9" fill={palette.text.secondary}>
+              {limit[1]}
+            </text>
+          </g>
+        )}
         {lines.map((line, index) => (
           <path key={line.name} d={pathOf(line.values, x, y)} fill="none" stroke={colors[index % colors.length]} strokeWidth={widthOf(line.values)} strokeLinecap="round" />
         ))}
@@ -73,6 +88,11 @@ export function LineChart({ title, unit, lines, positions, marked, band }: Chart
       )}
     </Box>
   );
+}
+
+/** Colors of the lines; FiftyOne's `warning` is its `primary` in the light theme, and close to it in the dark one. */
+export function colorsOf(palette: Palette): string[] {
+  return [palette.primary.main, palette.info.main, palette.success.main, palette.text.secondary, palette.error.main];
 }
 
 /** Positions that have a number below the axis: both ends, and the marked one where it is far enough from them. */

@@ -206,6 +206,8 @@ export interface NumbersAnswer {
   readonly objective: readonly number[];
   /** Empty in sweeps of older versions. */
   readonly gain: readonly number[];
+  /** Gain from which a number stands out. */
+  readonly stands_out: number;
   readonly recommended: number;
   readonly interval: readonly [number, number];
   readonly advice: string;

@@ -8,7 +8,7 @@ import pytest
 import fiftyone_deepcluster as fdc
 from fiftyone_deepcluster.dataset.io.read_images import collect_images
 from fiftyone_deepcluster.dataset.io.vectors import stored_vectors
-from fiftyone_deepcluster.errors import InputError
+from fiftyone_deepcluster.errors import InputError, OptionsError
 
 
 def test_a_vector_of_zeros_is_reported_as_none_is(make_digits):
@@ -75,6 +75,21 @@ def test_several_fields_have_the_same_weight_and_need_a_vector_in_each(make_digi
     ):
         with pytest.raises(InputError, match=text):
             fdc.cluster(dataset, "frozen", "dc2", embeddings_field=wrong, n_clusters=2, progress=False)
+
+
+def test_a_field_with_the_same_vector_for_all_images_is_refused_also_beside_another(make_digits):
+    dataset = make_digits(6)
+    dataset.set_values("one", list(np.random.default_rng(0).normal(size=(6, 3))))
+    dataset.set_values("same", [np.ones(5)] * 6)
+    for call in (
+        lambda given: fdc.cluster(
+            dataset, "frozen", "dc", embeddings_field=given, n_clusters=2, progress=False
+        ),
+        lambda given: fdc.recommend_number(dataset, embeddings_field=given),
+    ):
+        with pytest.raises(OptionsError, match="embeddings_field='same' has the same vector for all images"):
+            call(["one", "same"])
+    assert not dataset.has_field("dc")
 
 
 def test_a_field_with_several_vectors_for_each_image_is_view_whitened(make_digits):

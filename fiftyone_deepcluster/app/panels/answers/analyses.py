@@ -37,6 +37,9 @@ def analyses(ctx: foo.ExecutionContext) -> Json:
 
 def _curves(sweep: NumberSweep) -> Json:
     """The curves of a sweep over the number of clusters, and its advice."""
+    from fiftyone_deepcluster.clusterers.gain import STANDS_OUT
+    from fiftyone_deepcluster.dataset.job_verbs import advice_of
+
     lines = {
         "Score": sweep.score,
         "Stability": sweep.stability,
@@ -48,9 +51,10 @@ def _curves(sweep: NumberSweep) -> Json:
         "lines": [{"name": name, "values": list(line)} for name, line in lines.items()],
         "objective": list(sweep.objective),
         "gain": list(sweep.gain),
+        "stands_out": STANDS_OUT,
         "recommended": sweep.recommended,
         "interval": list(sweep.interval),
-        "advice": sweep.advice,
+        "advice": advice_of(sweep),
     }
 
 
