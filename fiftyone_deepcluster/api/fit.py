@@ -31,7 +31,7 @@ from fiftyone_deepcluster.api.given_weights import (
     options_to_build,
     stored_network,
 )
-from fiftyone_deepcluster.api.resuming import check_same, compared, resolve
+from fiftyone_deepcluster.api.resuming import START_ANEW, check_same, compared, resolve
 from fiftyone_deepcluster.api.trained_run import load_network
 from fiftyone_deepcluster.core import arguments, checkpoints
 from fiftyone_deepcluster.core.history import RoundHistory
@@ -302,7 +302,7 @@ def _load(job: _Job) -> dict[str, Any] | None:
     if job.run_dir is None or not (job.run_dir / checkpoints.CHECKPOINT).exists():
         return None
     state = checkpoints.load(job.run_dir / checkpoints.CHECKPOINT)
-    remedy = "choose another run_dir, or delete it"
+    remedy = START_ANEW
     if job.store.errors:
         remedy = f"{notes.unread(job.store)[0]}. Restore these files if the run read them; else {remedy}"
     check_same(state["fingerprint"], job.fingerprint, job.run_dir, remedy)

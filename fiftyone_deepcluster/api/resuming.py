@@ -17,6 +17,9 @@ if TYPE_CHECKING:
 MAY_CHANGE = ("rounds", "max_minutes", "device", "precision", "baselines")
 """Options that may be changed when a run is resumed."""
 
+START_ANEW = "choose another run_dir, or delete it; in FiftyOne, cluster again with overwrite=True"
+"""What to do about a checkpoint that cannot be continued, in messages."""
+
 
 def compared(options: Options) -> dict[str, Any]:
     """Options as JSON values, without those that may change when a run is resumed."""
@@ -81,5 +84,5 @@ def check_same(stored: dict[str, Any], current: dict[str, Any], run_dir: Path, r
     what = f"other options ({', '.join(changed)})" if changed else "other images"
     if same_images and not changed:
         what = "other given vectors"
-    way_out = "choose another run_dir, or delete it" if changed or same_images else remedy
+    way_out = START_ANEW if changed or same_images else remedy
     raise CheckpointError(f"{run_dir} holds the checkpoint of a run with {what}; {way_out}")

@@ -86,7 +86,9 @@ class NumberSweep:
             others = "no other number scores" if low == high else f"{low} to {high} score"
             return f"recommended: {self.recommended} clusters, {others} nearly as well"
         others = "no other number stands out more" if low == high else f"interval {low} to {high}"
-        return f"recommended: {self.recommended} clusters, {others}"
+        at_the_end = len(self.numbers) > 1 and self.recommended == self.numbers[-1]
+        more = "; it is the largest number that was tried: try larger ones, too" if at_the_end else ""
+        return f"recommended: {self.recommended} clusters, {others}{more}"
 
     def __str__(self) -> str:
         head = f"{'':2}{'clusters':>8}{'gain':>8}{'stability':>11}{'silhouette':>12}{'linear':>8}{'objective':>11}"

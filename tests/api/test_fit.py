@@ -115,7 +115,7 @@ def test_cancelling_before_the_first_round_raises_and_leaves_no_model(digits, op
 
 
 def test_checkpoint_of_another_run_is_refused(digits, options, unbroken):
-    with pytest.raises(CheckpointError, match=r"other options \(seed\)"):
+    with pytest.raises(CheckpointError, match=r"other options \(seed\); .*in FiftyOne, cluster again"):
         fdc.fit(digits[0], options.model_copy(update={"seed": 1}), run_dir=unbroken.run_dir)
     with pytest.raises(CheckpointError, match="other images"):
         fdc.fit(digits[0][:300], options, run_dir=unbroken.run_dir)

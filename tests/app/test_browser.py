@@ -225,10 +225,14 @@ def test_the_recommended_number_of_clusters_is_drawn_in_the_panel_and_the_forms(
     part(page, "dc-tab-analyses").click()
     part(page, "dc-analyses-again").wait_for()
     expect(part(page, "dc-number")).to_have_count(0)
+    expect(part(page, "dc-no-analyses")).to_have_text(
+        "This run has no analyses yet. Start one with a button above."
+    )
     found = recommend_number(clustered, "dc", range(2, 8), repetitions=2, reducer="identity")
     advice = found.advice.removeprefix("recommended: ")
     part(page, "dc-analyses-again").click()
-    expect(part(page, "dc-number")).to_have_text(f"recommended: {advice}")
+    expect(part(page, "dc-number")).to_have_text(f"Recommended: {advice}")
+    expect(part(page, "dc-no-analyses")).to_have_count(0)
     curves = part(page, "dc-number-curves")
     expect(curves.locator("path")).to_have_count(6)
     expect(curves.locator("text").get_by_text("7", exact=True).first).to_be_visible()

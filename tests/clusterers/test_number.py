@@ -99,6 +99,14 @@ def test_the_interval_is_that_of_all_repetitions():
     assert found.advice == "recommended: 5 clusters, interval 3 to 6"
 
 
+def test_a_recommended_number_at_the_end_of_the_range_is_said_to_be_there():
+    found = _recommended([2, 3, 4], np.ones((3, 4)), np.array([[1, 1, 2]], float))
+    assert found.advice == (
+        "recommended: 4 clusters, no other number stands out more; it is the largest number that was tried: try larger "
+        "ones, too"
+    )
+
+
 def test_mean_squares_are_those_of_the_clusters():
     vectors = np.array([[0, 0], [2, 0], [5, 1], [5, 5]], np.float32)
     assert mean_squares(vectors, np.array([0, 0, 2, 2])) == pytest.approx((1 + 1 + 4 + 4) / 4)

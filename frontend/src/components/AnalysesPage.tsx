@@ -50,6 +50,11 @@ export function AnalysesPage({ board }: { board: Board }) {
         </Button>
       </Box>
       <JobRows board={board} jobs={board.jobs.filter((job) => job.about === key)} />
+      {answer && isEmpty(answer) && (
+        <Typography variant="body2" color="text.secondary" sx={{ mt: 2 }} data-cy="dc-no-analyses">
+          This run has no analyses yet. Start one with a button above.
+        </Typography>
+      )}
       {answer && answer.tree.length > 0 && (
         <Tree nodes={answer.tree} onNode={(clusters) => void ask("show_node", { key, clusters }).catch(fail)} />
       )}
@@ -78,6 +83,10 @@ export function AnalysesPage({ board }: { board: Board }) {
       <Neighbors board={board} again={again} />
     </Box>
   );
+}
+
+function isEmpty({ tree, numbers, probe, units, retrieval }: AnalysesAnswer): boolean {
+  return !tree.length && !numbers && !probe && !units.length && !retrieval;
 }
 
 function Section({ title, about, children }: { title: string; about?: string; children: React.ReactNode }) {
