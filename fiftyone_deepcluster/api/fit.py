@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -130,6 +131,11 @@ class _Job:
     stored: StoredNetwork | None = None
     lost: str = ""  # files that the baselines of a continued run need
 
+    @cached_property
+    def configuration(self) -> dict[str, dict[str, str]]:
+        """See ``configuration_of``; read once, before training, as the folder may be gone at its end."""
+        return configuration_of(self.resolved, self.stored)
+
     @property
     def fingerprint(self) -> dict[str, Any]:
         """What must equal a checkpoint's to resume it: options in ``compared``, images, known labels, given vectors."""
@@ -241,6 +247,7 @@ def _run(job: _Job) -> FitResult:
     from fiftyone_deepcluster.training.loop import LoopSettings, run
 
     state = _load(job)
+    _check_kept(state, job)
     corpus, parts = _assembled(job)
     _announce(state, job)
     options = job.resolved
@@ -309,6 +316,14 @@ def _load(job: _Job) -> dict[str, Any] | None:
     return state
 
 
+def _check_kept(state: dict[str, Any] | None, job: _Job) -> None:
+    """Raise CheckpointError if the network is to be built without values, and nothing is left that has them."""
+    if state is None and job.network is None and job.stored is not None:
+        raise CheckpointError(
+            f"{job.run_dir} lost its checkpoint while the images were read: another process deleted it; fit again"
+        )
+
+
 def _announce(state: dict[str, Any] | None, job: _Job) -> None:
     """Report the last round of a resumed run, so that progress starts at the next one."""
     if state is not None and state["rounds"]:
@@ -330,7 +345,7 @@ def _checkpoint_writer(job: _Job) -> Keep | None:
     if job.run_dir is None:
         return None
     path, more = job.run_dir / checkpoints.CHECKPOINT, {"fingerprint": job.fingerprint}
-    more |= {"resolved": compared(job.resolved), **configuration_of(job.resolved, job.stored)}
+    more |= {"resolved": compared(job.resolved), **job.configuration}
     return lambda state: checkpoints.save(path, {**state, **more})
 
 
@@ -379,7 +394,7 @@ def _save_model(job: _Job, corpus: Corpus, parts: Parts, run_state: RunState) ->
     ids = np.flatnonzero(np.isfinite(assignment.centers).all(axis=1))
     model = {
         "options": job.resolved.model_dump(mode="json"),
-        **configuration_of(job.resolved, job.stored),
+        **job.configuration,
         "network": {name: value.cpu() for name, value in corpus.network.state_dict().items()},
         "reduction": parts.training_spec.task.state_dict().get("reduction"),
         "ids": torch.from_numpy(ids),

@@ -31,6 +31,9 @@ _ENDINGS = (".pt", ".pth", ".pkl", ".bin", ".ckpt", ".tar", ".th", ".safetensors
 _CONFIGURATION = ("config.json", "preprocessor_config.json", "processor_config.json")
 """Files of a model's folder that say how its network is built and how pixels are normalized."""
 
+_MODEL_CONFIGURATION = _CONFIGURATION[0]
+"""The one without which no network can be built from a folder."""
+
 _KEY = "configuration"
 """Key of these files, by name, in a checkpoint and in the file of a finished run."""
 
@@ -44,15 +47,24 @@ class StoredNetwork:
     Attributes:
         names: names of its values.
         configuration: text of the JSON files in the folder of its model, by name; empty if the model had no folder.
+        model: name of that model; None: not known.
     """
 
     names: frozenset[str] = frozenset()
     configuration: Mapping[str, str] = field(default_factory=dict)
+    model: str | None = None
 
     @classmethod
     def of(cls, state: Mapping[str, Any]) -> StoredNetwork:
         """From the content of a checkpoint, or of the file of a finished run."""
-        return cls(frozenset(state["network"]), state.get(_KEY, {}))
+        options = state.get("options") or state.get("resolved") or {}
+        model = (options.get("backbone") or {}).get("model")
+        return cls(frozenset(state["network"]), state.get(_KEY, {}), model)
+
+    def configuration_for(self, backbone: Backbone) -> Mapping[str, str]:
+        """The configuration if it is that of this backbone's model, else none: ``refine`` may change the backbone."""
+        own = self.model is None or self.model == getattr(backbone, "model", None)
+        return self.configuration if own else {}
 
 
 def stored_network(*paths: Path | None) -> StoredNetwork | None:
@@ -81,18 +93,14 @@ def options_to_build(
         names = {name.removeprefix(_BACKBONE) for name in stored.names if name.startswith(_BACKBONE)}
         options = options.model_copy(update={"weights": StoredWeights(weights, names)})
     backbone = _backbone_of(options)
-    if (
-        stored is None
-        or backbone is None
-        or not stored.configuration
-        or Path(_folder_of(backbone, stored)).is_dir()
-    ):
+    kept = _kept(backbone, stored)
+    if backbone is None or not kept or _is_configured(Path(_folder_of(backbone, stored))):
         yield options
         return
     with TemporaryDirectory(prefix="deepcluster-") as folder:
         for name in _CONFIGURATION:
-            if name in stored.configuration:
-                Path(folder, name).write_text(stored.configuration[name], encoding="utf-8")
+            if name in kept:
+                Path(folder, name).write_text(kept[name], encoding="utf-8")
         yield options.model_copy(update={"backbone": backbone.in_folder(folder)})
 
 
@@ -105,8 +113,9 @@ def configuration_of(options: Options, stored: StoredNetwork | None = None) -> d
     """
     backbone = _backbone_of(options)
     folder = Path(_folder_of(backbone, stored)) if backbone is not None else Path()
-    if backbone is None or not backbone.model_folder or not folder.is_dir():
-        return {} if stored is None or not stored.configuration else {_KEY: dict(stored.configuration)}
+    if backbone is None or not backbone.model_folder or not _is_configured(folder):
+        kept = _kept(backbone, stored)
+        return {_KEY: dict(kept)} if kept else {}
     files = [folder / name for name in _CONFIGURATION]
     return {_KEY: {file.name: file.read_text("utf-8", "replace") for file in files if is_readable_file(file)}}
 
@@ -120,16 +129,16 @@ def lost_files(options: Options, stored: StoredNetwork | None = None, *, values:
         values: whether the values of the weights are needed, as before training; else those of ``stored`` replace them.
     """
     weights, backbone = getattr(options, "weights", None), _backbone_of(options)
-    named: dict[str, tuple[str, Path]] = {}
-    if values and isinstance(weights, str) and _is_file_name(weights):
-        named["weights"] = weights, Path(weights)
+    lost: dict[str, tuple[str, Path]] = {}
+    if values and isinstance(weights, str) and _is_file_name(weights) and _is_gone(Path(weights)):
+        lost["weights"] = weights, Path(weights)
     if backbone is not None and (folder := _folder_of(backbone, stored)):
-        kept = stored is not None and bool(stored.configuration)
-        if not kept or (values and weights == PRETRAINED):
-            named["model"] = str(getattr(backbone, "model", folder)), Path(folder)
-    lost = {
-        name: given for name, given in named.items() if not given[1].exists() and not is_refused(given[1])
-    }
+        model = str(getattr(backbone, "model", folder)), Path(folder)
+        read, kept = values and weights == PRETRAINED, bool(_kept(backbone, stored))
+        if (read or not kept) and _is_gone(model[1]):
+            lost["model"] = model
+        elif read and kept and _is_emptied(model[1]):
+            lost["the weights in model"] = model
     text = " and ".join(f"{name}={value!r}" for name, (value, _) in lost.items())
     relative = any(not path.is_absolute() for _, path in lost.values())
     return f"{text} in the folder {str(Path.cwd())!r}" if relative else text
@@ -179,10 +188,29 @@ def _backbone_of(options: Options) -> Backbone | None:
     return getattr(options, "backbone", None)
 
 
+def _kept(backbone: Backbone | None, stored: StoredNetwork | None) -> Mapping[str, str]:
+    return {} if stored is None or backbone is None else stored.configuration_for(backbone)
+
+
 def _folder_of(backbone: Backbone, stored: StoredNetwork | None) -> str:
     """Folder of the backbone's model; a relative path that may be a name is one if a configuration was stored."""
-    kept = stored is not None and bool(stored.configuration)
-    return backbone.model_folder or (str(getattr(backbone, "model", "")) if kept else "")
+    return backbone.model_folder or (str(getattr(backbone, "model", "")) if _kept(backbone, stored) else "")
+
+
+def _is_configured(folder: Path) -> bool:
+    """Whether a network can be built from the folder; not where it is empty, as after a disk was unmounted."""
+    return is_readable_file(folder / _MODEL_CONFIGURATION)
+
+
+def _is_gone(path: Path) -> bool:
+    return not is_refused(path) and not path.exists()
+
+
+def _is_emptied(folder: Path) -> bool:
+    """Whether a folder is there, but without its configuration or any file of weights."""
+    if is_refused(folder) or not folder.is_dir():
+        return False
+    return not _is_configured(folder) or all(file.suffix not in _ENDINGS for file in folder.iterdir())
 
 
 def _is_file_name(weights: str) -> bool:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from fiftyone_deepcluster.core import checkpoints
+from fiftyone_deepcluster.core.disk import is_readable_file
 from fiftyone_deepcluster.errors import CheckpointError, OptionsError
 from fiftyone_deepcluster.methods.base import FIELD_SUFFIX, parse_options
 
@@ -42,12 +43,28 @@ def resolve(options: Options, facts: ImageFacts, run_dir: Path | None) -> tuple[
         CheckpointError: the checkpoint cannot be read.
     """
     ways = list(options.resolutions(facts))
-    path = None if run_dir is None else run_dir / checkpoints.CHECKPOINT
-    if len(ways) > 1 and path is not None and path.exists():
-        before = checkpoints.load(path, mmap=True).get("resolved", {})
+    before = {} if run_dir is None else _resolved_before(run_dir / checkpoints.CHECKPOINT)
+    if len(ways) > 1 and before:
         ways.sort(key=lambda way: _n_different(before, compared(way[0])))
     resolved, remarks = ways[0]
-    return resolved, tuple(remarks)
+    return _as_begun(resolved, before), tuple(remarks)
+
+
+def _resolved_before(path: Path) -> dict[str, Any]:
+    """Resolved options of the checkpoint ``path``; empty if there is none that can be read, or it has none."""
+    if not is_readable_file(path):
+        return {}
+    found: dict[str, Any] = checkpoints.load(path, mmap=True).get("resolved", {})
+    return found
+
+
+def _as_begun(resolved: Options, before: dict[str, Any]) -> Options:
+    """Resolved options without a value for those that the version which began the run did not have."""
+    if before.get("name") != resolved.name:
+        return resolved
+    fields = type(resolved).model_fields
+    added = [name for name in compared(resolved).keys() - before.keys() if fields[name].default is None]
+    return resolved.model_copy(update=dict.fromkeys(added)) if added else resolved
 
 
 def _n_different(before: dict[str, Any], now: dict[str, Any]) -> int:

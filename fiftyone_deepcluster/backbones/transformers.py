@@ -153,10 +153,9 @@ def _load(library: Any, name: str, weights: str | None) -> Any:
             for option in _OFF:
                 if part is not None and isinstance(getattr(part, option, None), float):
                     setattr(part, option, 0.0)
-        if weights is None:
-            return library.AutoModel.from_config(config)
-        if isinstance(weights, StoredWeights):
-            return _without_values(library.AutoModel.from_config(config), weights.names)
+        if weights is None or isinstance(weights, StoredWeights):
+            model = library.AutoModel.from_config(config, trust_remote_code=False)  # None would ask the user
+            return model if weights is None else _without_values(model, weights.names)
         known: dict[str, Any] = {
             "config": config, "output_loading_info": True, "ignore_mismatched_sizes": True,  # _check_loaded names them
         }  # fmt: skip

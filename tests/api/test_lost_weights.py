@@ -9,14 +9,22 @@ from typing import Literal
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 from sklearn.datasets import load_digits
 from torchvision.models import resnet18
 
 import fiftyone_deepcluster as fdc
+from fiftyone_deepcluster.api.given_weights import (
+    StoredNetwork,
+    configuration_of,
+    lost_files,
+    options_to_build,
+)
 from fiftyone_deepcluster.api.trained_run import reopen
 from fiftyone_deepcluster.backbones.base import BACKBONES, Backbone
 from fiftyone_deepcluster.core import checkpoints
 from fiftyone_deepcluster.core.process_state import seeded_torch
+from fiftyone_deepcluster.core.progress import Silent
 from fiftyone_deepcluster.errors import CheckpointError, OptionsError
 from tests.backbones.conftest import TINY
 from tests.fits import same
@@ -156,6 +164,81 @@ def test_the_configuration_of_a_folder_is_stored_with_the_network(digits, vit_fo
     lost = rf"model='models/vit' in the folder '{re.escape(str(tmp_path))}', which is gone, and which has its network"
     with reopen(tmp_path / "run", digits) as run, pytest.raises(CheckpointError, match=lost):
         run.initial_vectors()
+
+
+def test_a_folder_that_is_there_but_empty_is_not_needed_either(digits, vit_folder, tmp_path):
+    """As after its disk was unmounted, or its large files were deleted."""
+    backbone = {"name": "transformers", "model": str(vit_folder)}
+    options = trained("pretrained", backbone=backbone, image_size=32, color="rgb", baselines=True)
+    fdc.fit(digits, options, run_dir=tmp_path / "run")
+    before = fdc.predict(tmp_path / "run", digits)
+    (vit_folder / "model.safetensors").unlink()
+    again = fdc.fit(digits, options, run_dir=tmp_path / "run")
+    lost = f"the run was made with the weights in model='{vit_folder}', which is gone"
+    assert any(lost in note for note in again.record.notes)
+    shutil.rmtree(vit_folder)
+    vit_folder.mkdir()
+    fdc.fit(digits, options, run_dir=tmp_path / "run")
+    found = fdc.predict(tmp_path / "run", digits)
+    assert np.array_equal(found.embeddings, before.embeddings)
+    with (
+        reopen(tmp_path / "run", digits) as run,
+        pytest.raises(CheckpointError, match="the weights in model="),
+    ):
+        run.initial_vectors()
+
+
+class Deletes(Silent):
+    """Deletes a file or folder at the first event of a kind."""
+
+    def __init__(self, path, event):
+        self.path, self.event = path, event
+
+    def phase(self, name, total):
+        self.delete("phase")
+
+    def round_done(self, entry, rounds):
+        self.delete("round")
+
+    def delete(self, event):
+        if event == self.event and self.path.exists():
+            shutil.rmtree(self.path) if self.path.is_dir() else self.path.unlink()
+
+
+def test_a_folder_that_is_deleted_during_the_run_is_not_needed_afterwards(digits, vit_folder, tmp_path):
+    backbone = {"name": "transformers", "model": str(vit_folder)}
+    options = trained("pretrained", backbone=backbone, image_size=32, color="rgb")
+    fdc.fit(digits, options, run_dir=tmp_path / "run", observer=Deletes(vit_folder, "round"))
+    assert not vit_folder.exists()
+    assert fdc.predict(tmp_path / "run", digits).labels.shape == (60,)
+
+
+def test_a_checkpoint_that_is_deleted_meanwhile_leaves_no_random_network(digits, weights, tmp_path):
+    paths = []
+    for i, image in enumerate(digits):
+        paths.append(tmp_path / f"{i}.png")
+        Image.fromarray(image).save(paths[-1])
+    options = trained(weights)
+    fdc.fit(paths[:30], options, run_dir=tmp_path / "run")
+    observer = Deletes(tmp_path / "run" / checkpoints.CHECKPOINT, "phase")
+    with pytest.raises(CheckpointError, match=r"lost its checkpoint while the images were read.*fit again"):
+        fdc.fit(paths, options, run_dir=tmp_path / "run", observer=observer)
+
+
+def test_a_stored_configuration_is_of_its_own_model_only():
+    """``refine`` may change the backbone."""
+    own = {"name": "transformers", "model": "models/vit"}
+    state = {"network": {}, "configuration": {"config.json": "{}"}}
+    other = fdc.Frozen(backbone={"name": "timm", "model": "resnet10t"}, weights="pretrained")
+    for key in ("options", "resolved"):
+        stored = StoredNetwork.of({**state, key: {"backbone": own}})
+        assert lost_files(fdc.Frozen(backbone=own, weights="pretrained"), stored).startswith(
+            "model='models/vit'"
+        )
+        assert lost_files(other, stored) == ""
+        assert configuration_of(other, stored) == {}
+        with options_to_build(other, stored) as built_with:
+            assert built_with.backbone == other.backbone
 
 
 def test_a_run_of_an_older_version_needs_the_folder(digits, vit_folder, tmp_path):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import io
+import json
 import sys
 
 import pytest
@@ -13,6 +15,7 @@ from fiftyone_deepcluster.backbones.dropout import SeededDropout
 from fiftyone_deepcluster.backbones.frozen_norms import freeze_norms
 from fiftyone_deepcluster.backbones.layers import layers_of
 from fiftyone_deepcluster.backbones.network import Network, build_network
+from fiftyone_deepcluster.backbones.stored_weights import StoredWeights
 from fiftyone_deepcluster.backbones.synced_norms import SyncedNorm
 from fiftyone_deepcluster.core.devices import Compute
 from fiftyone_deepcluster.core.process_state import seeded_torch
@@ -127,6 +130,20 @@ def test_images_of_no_model_and_wrong_weights_are_refused(tiny_folder, dinov2, t
         named(tmp_path, "transformers").build(3, 32, None)
     with pytest.raises(OptionsError, match="does not accept images of 3 pixels"):
         named(dinov2, "transformers").build(3, 3, None)
+
+
+@pytest.mark.parametrize("weights", [None, StoredWeights("pretrained", ())])
+def test_code_in_the_folder_of_a_model_is_never_run(tmp_path, monkeypatch, weights):
+    """Nor is the user asked: transformers has such a configuration, but no model of it, and would ask."""
+    content = {"model_type": "blip_vision_model", "auto_map": {"AutoModel": "code.Model"}}
+    (tmp_path / "config.json").write_text(json.dumps(content))
+    (tmp_path / "code.py").write_text(f"open({str(tmp_path / 'was_run')!r}, 'w')\nclass Model: pass\n")
+    asked = io.StringIO("y\n")
+    monkeypatch.setattr("sys.stdin", asked)
+    with pytest.raises(OptionsError, match="could not be loaded"):
+        named(tmp_path, "transformers").build(3, 32, weights)
+    assert asked.tell() == 0
+    assert not (tmp_path / "was_run").exists()
 
 
 def test_a_hub_that_cannot_be_reached_is_an_error_that_says_so(monkeypatch):

@@ -168,6 +168,9 @@ def test_a_folder_of_a_model_that_is_gone_is_named_and_where_a_relative_path_is_
     assert lost_files(hub, stored) == f"model='models/vit'{here}"
     assert lost_files(hub, stored, values=False) == ""
     (tmp_path / "models/vit").mkdir(parents=True)
+    assert lost_files(hub, stored) == f"the weights in model='models/vit'{here}"
+    for name in ("config.json", "model.safetensors"):
+        (tmp_path / "models/vit" / name).touch()
     assert lost_files(hub, stored) == ""
 
 

@@ -13,6 +13,7 @@ import fiftyone_deepcluster as fdc
 from fiftyone_deepcluster.api.trained_run import reopen
 from fiftyone_deepcluster.clusterers.base import CLUSTERERS, ClusterRequest
 from fiftyone_deepcluster.clusterers.linear_accuracy import SAMPLED_IMAGES
+from fiftyone_deepcluster.core import checkpoints
 from fiftyone_deepcluster.errors import CheckpointError, ImagesError, OptionsError
 from fiftyone_deepcluster.features import cached_maps
 from fiftyone_deepcluster.features.base import Encoding
@@ -111,6 +112,22 @@ def test_a_resumed_run_ends_as_one_without_a_break(run, digits, tmp_path):
     resumed = fdc.fit(digits, options(rounds=2), run_dir=tmp_path)
     np.testing.assert_array_equal(resumed.labels, run[0].labels)
     np.testing.assert_allclose(resumed.embeddings, run[0].embeddings, atol=1e-5)
+
+
+def test_a_run_of_a_version_without_stages_goes_on_with_one(digits, tmp_path):
+    """Also of images that are enlarged to three times their size, of which two are trained now."""
+    expected = fdc.fit(digits, options(trained_stages=1))
+    fdc.fit(digits, options(rounds=1, trained_stages=1), run_dir=tmp_path)
+    state = checkpoints.load(tmp_path / checkpoints.CHECKPOINT)
+    del (
+        state["format"],
+        state["fingerprint"]["options"]["trained_stages"],
+        state["resolved"]["trained_stages"],
+    )
+    checkpoints.save(tmp_path / checkpoints.CHECKPOINT, state)
+    resumed = fdc.fit(digits, options(), run_dir=tmp_path)
+    assert resumed.record.resolved["trained_stages"] is None
+    np.testing.assert_array_equal(resumed.embeddings, expected.embeddings)
 
 
 def test_images_are_trained_on_where_there_is_no_room_for_maps(digits, monkeypatch):
