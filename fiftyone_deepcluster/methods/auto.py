@@ -87,7 +87,7 @@ class Auto(Options):
 
     def chosen_for(self, facts: ImageFacts, *, accelerated: bool) -> Options:
         """See ``Options.chosen_for``."""
-        return self.choose(facts, accelerated=accelerated)[0]
+        return self.choose(facts, accelerated=accelerated)[0].chosen_for(facts, accelerated=accelerated)
 
     def choose(self, facts: ImageFacts, *, accelerated: bool) -> tuple[Options, str]:
         """Choose a method by fixed rules, in order.

@@ -155,6 +155,16 @@ class SelfTraining(WithEncoder):
         """See ``Options.trained_share``: measured with MobileNetV2, whose stages take similar time."""
         return 0.05 * (self.trained_stages or 1)
 
+    def chosen_for(self, facts: ImageFacts, *, accelerated: bool) -> SelfTraining:
+        """These options with the number of trained stages; see ``Options.chosen_for``."""
+        return self._with_stages(facts)
+
+    def _with_stages(self, facts: ImageFacts) -> SelfTraining:
+        if self.layer is not None or self.trained_stages is not None:
+            return self
+        enlarged = (self.image_size or 0) >= ENLARGED * facts.side
+        return self.model_copy(update={"trained_stages": 2 if enlarged else 1})
+
     @property
     def starts_from_pixels(self) -> bool:
         """True for random weights."""
@@ -189,10 +199,7 @@ class SelfTraining(WithEncoder):
         }
         input_norm = self.input_norm or self.backbone.pretrained_norm
         settled = self.settled(facts, epochs=epochs, input_norm=input_norm, **parts)
-        if self.layer is not None or self.trained_stages is not None:
-            return settled
-        enlarged = (settled.image_size or 0) >= ENLARGED * facts.side
-        return settled.model_copy(update={"trained_stages": 2 if enlarged else 1})
+        return settled._with_stages(facts)
 
     def remarks(self, facts: ImageFacts) -> list[str]:
         """See ``Options.remarks``."""

@@ -97,6 +97,9 @@ def test_one_more_stage_is_trained_where_images_are_enlarged_to_twice_their_size
     images = digits.repeat(2, axis=1).repeat(2, axis=2)
     assert images.shape[1:] == (16, 16)
     assert options(image_size=side).resolve(image_facts(images)).trained_stages == stages
+    chosen = options(image_size=side).chosen_for(image_facts(images), accelerated=False)
+    assert chosen.trained_stages == stages
+    assert chosen.trained_share == pytest.approx(0.05 * stages), "for the estimated time"
 
 
 def test_a_layer_and_a_number_of_stages_exclude_each_other(digits):
