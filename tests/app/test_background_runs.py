@@ -207,7 +207,7 @@ def test_an_analysis_is_cancelled(open_app, clustered):
     typed_in(form, "Largest number of clusters").fill("4")
     typed_in(form, "Repetitions").fill("2")
     submit(form, "Recommend")
-    expect(part(page, "dc-number")).to_contain_text("recommended: ")  # without a click on "Refresh"
+    expect(part(page, "dc-number")).to_contain_text("Recommended: ")  # without a click on "Refresh"
     assert stored_sweep(load_run(clustered, "dc")).numbers == (2, 3, 4)
 
 
