@@ -1,12 +1,18 @@
-"""Comparison of two results of ``fit``."""
+"""Weights for fits, and the comparison of two results."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
 import numpy as np
+import torch
+
+from fiftyone_deepcluster.backbones.base import BACKBONES
+from fiftyone_deepcluster.core.process_state import seeded_torch
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from fiftyone_deepcluster.api.fit import FitResult
 
 
@@ -18,3 +24,11 @@ def same(a: FitResult, b: FitResult) -> bool:
         and np.array_equal(a.round_labels, b.round_labels)
         and np.array_equal(a.round_losses, b.round_losses, equal_nan=True)
     )
+
+
+def small_weights(folder: Path) -> Path:
+    """A file of weights of the backbone ``small`` for color images of 16 pixels."""
+    path = folder / "small.pth"
+    with seeded_torch(3):
+        torch.save(BACKBONES.parse("small").build(3, 16, None).state_dict(), path)
+    return path

@@ -20,6 +20,7 @@ from fiftyone_deepcluster.api.fit_arguments import (
     KnownNumbers,
     as_features,
     check_early,
+    check_fits_images,
     check_varied,
     known_numbers,
     numbers_of,
@@ -40,7 +41,7 @@ from fiftyone_deepcluster.core.progress import observer_or_silent, report_resume
 from fiftyone_deepcluster.core.record import Round, RunRecord, StopReason
 from fiftyone_deepcluster.core.types import Known
 from fiftyone_deepcluster.errors import CancelledError, CheckpointError, ImagesError, OptionsError
-from fiftyone_deepcluster.methods.base import Options, methods_that, parse_options
+from fiftyone_deepcluster.methods.base import Options, parse_options
 
 if TYPE_CHECKING:
     import torch
@@ -204,7 +205,7 @@ def fit(
             options, resolved, store, observer, directory, classes, None, numbers, network, remarks, images, stored,
             lost_files(resolved, stored) if stored is not None and clusters_first(resolved) else "",
         )  # fmt: skip
-        _check_sizes(job)
+        check_fits_images(job.store.shape[0], job.resolved, features=job.given is not None)
         return _run(job)
 
 
@@ -239,7 +240,7 @@ def _fit_features(
     given = torch.from_numpy(features[store.kept])
     numbers = known_numbers(known, store, resolved)
     job = _Job(options, resolved, store, observer, run_dir, classes, given, numbers, remarks=remarks)
-    _check_sizes(job)
+    check_fits_images(job.store.shape[0], job.resolved, features=job.given is not None)
     return _run(job)
 
 
@@ -284,20 +285,6 @@ def _assembled(job: _Job) -> tuple[Corpus, Parts]:
     corpus.groups, corpus.initial, corpus.fixed = job.known.groups, job.known.initial, job.known.fixed
     corpus.weights, corpus.other_vectors = job.known.weights, job.known.other_vectors
     return corpus, parts
-
-
-def _check_sizes(job: _Job) -> None:
-    n, options = job.store.shape[0], job.resolved
-    for name, wanted in options.cluster_counts().items():
-        if wanted > n:
-            raise OptionsError(
-                f"{name}={wanted} is more than the {n} images that can be read; lower it or add images"
-            )
-    if job.given is not None and not options.accepts_features:
-        raise OptionsError(
-            f"features were given, but the method {options.name!r} learns its own; use "
-            f"{methods_that('accepts_features')}"
-        )
 
 
 def _load(job: _Job) -> dict[str, Any] | None:

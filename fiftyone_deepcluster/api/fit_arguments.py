@@ -61,6 +61,26 @@ def check_early(options: Options, run_dir: Path | None, stored: StoredNetwork | 
     choose_compute(options.device, options.precision)
 
 
+def check_fits_images(n: int, options: Options, *, features: bool) -> None:
+    """Raise OptionsError if the options do not suit the number of images, or given features.
+
+    Args:
+        n: number of images that can be read.
+        options: resolved options.
+        features: whether features were given.
+    """
+    for name, wanted in options.cluster_counts().items():
+        if wanted > n:
+            raise OptionsError(
+                f"{name}={wanted} is more than the {n} images that can be read; lower it or add images"
+            )
+    if features and not options.accepts_features:
+        raise OptionsError(
+            f"features were given, but the method {options.name!r} learns its own; use "
+            f"{methods_that('accepts_features')}"
+        )
+
+
 def as_features(given: Any, name: str = "features") -> NDArray[np.float32]:
     """The given features as float32, with shape and range checked.
 

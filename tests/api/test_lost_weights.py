@@ -27,7 +27,7 @@ from fiftyone_deepcluster.core.process_state import seeded_torch
 from fiftyone_deepcluster.core.progress import Silent
 from fiftyone_deepcluster.errors import CheckpointError, OptionsError
 from tests.backbones.conftest import TINY
-from tests.fits import same
+from tests.fits import same, small_weights
 
 pytestmark = pytest.mark.usefixtures("seeded")
 
@@ -40,10 +40,7 @@ def digits():
 
 @pytest.fixture
 def weights(tmp_path):
-    path = tmp_path / "small.pth"
-    with seeded_torch(3):
-        torch.save(BACKBONES.parse("small").build(3, 16, None).state_dict(), path)
-    return path
+    return small_weights(tmp_path)
 
 
 def trained(weights, **changes):

@@ -6,27 +6,22 @@ import logging
 import re
 
 import pytest
-import torch
 
 import fiftyone_deepcluster as fdc
 from fiftyone_deepcluster.api.given_weights import StoredNetwork, lost_files
-from fiftyone_deepcluster.backbones.base import BACKBONES
 from fiftyone_deepcluster.core import checkpoints
-from fiftyone_deepcluster.core.process_state import seeded_torch
 from fiftyone_deepcluster.dataset.job_verbs import _best_layer
 from fiftyone_deepcluster.dataset.runs import run_files
 from fiftyone_deepcluster.errors import CheckpointError, OptionsError, RunError
 from tests.dataset.small_runs import FROZEN, LEARNED
+from tests.fits import small_weights
 
 QUIET = {"progress": False, "compute_brain": False}
 
 
 @pytest.fixture
 def weights(tmp_path):
-    path = tmp_path / "small.pth"
-    with seeded_torch(3):
-        torch.save(BACKBONES.parse("small").build(3, 16, None).state_dict(), path)
-    return path
+    return small_weights(tmp_path)
 
 
 def says_what_is_lost(path, why="which has its network before training"):
