@@ -169,7 +169,28 @@ def test_a_folder_of_a_model_that_is_gone_is_named_and_where_a_relative_path_is_
     assert lost_files(hub, stored) == ""
 
 
-def test_names_of_weights_are_no_files():
-    assert lost_files(fdc.Frozen(n_clusters=2, weights="someone/model")) == ""
-    for path in ("./small", "/away/small", "away/small.PTH"):
-        assert lost_files(fdc.Frozen(n_clusters=2, weights=path)).startswith(f"weights={path!r}")
+@pytest.mark.parametrize("backbone", [None, "small", "resnet18", "timm", "transformers"])
+def test_names_of_weights_are_no_files(backbone):
+    for name in ("IMAGENET1K_V1", "DEFAULT", "pretrained"):
+        assert lost_files(fdc.DeepCluster(n_clusters=2, backbone=backbone, weights=name)) == ""
+    for path in ("./small", "/away/small", "away/small.PTH", "mynet.weights", "ckpt.bin2", "away/net", "net"):
+        lost = lost_files(fdc.DeepCluster(n_clusters=2, backbone=backbone, weights=path))
+        assert lost.startswith(f"weights={path!r}")
+
+
+@pytest.mark.parametrize("name", ["mynet.weights", "ckpt.bin2", "net"])
+def test_a_relative_path_with_any_ending_is_a_file(make_digits, weights, monkeypatch, name):
+    monkeypatch.chdir(weights.parent)
+    weights.rename(name)
+    dataset = make_digits(40)
+    fdc.cluster(dataset, key="dc", rounds=1, backbone="small", weights=name, **LEARNED)
+    (weights.parent / name).unlink()
+    lost = (
+        f"{name}' in the folder '{re.escape(str(weights.parent))}', which is gone, and which has its network"
+    )
+    with pytest.raises(RunError, match=lost):
+        fdc.retrieve(dataset, "dc", dataset.first().id, 3, features="initial")
+    kinds = [score.features for score in fdc.retrieval_score(dataset, "dc", "ground_truth").scores]
+    assert kinds == ["learned", "pixels"]
+    with pytest.raises(OptionsError, match=f"{name}' in the folder .*: there is no such file or folder"):
+        fdc.cluster(dataset, key="dc2", rounds=1, backbone="small", weights=name, **LEARNED)
