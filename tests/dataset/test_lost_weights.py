@@ -28,7 +28,7 @@ def says_what_is_lost(path, why="which has its network before training"):
     return pytest.raises(
         RunError,
         match=rf"run 'dc' was made with weights='{re.escape(str(path))}', which is gone, and {why}; put it back there"
-        ".*cluster again with overwrite=True",
+        ".*cluster again under another key, which keeps this run and its review",
     )
 
 
@@ -73,6 +73,8 @@ def test_only_features_before_training_need_the_file(make_digits, weights):
     assert kinds == ["learned", "initial", "pixels"]
     weights.unlink()
     assert len(fdc.retrieve(dataset, "dc", image, 3, features="initial")) == 3  # stored by the score
+    kinds = [score.features for score in fdc.retrieval_score(dataset, "dc", "ground_truth").scores]
+    assert kinds == ["learned", "initial", "pixels"]
 
 
 @pytest.mark.parametrize("method", ["deepcluster", "frozen"])
@@ -103,6 +105,41 @@ def test_a_run_without_a_checkpoint_is_resumed_with_the_file_only(make_digits, w
     weights.unlink()
     with says_what_is_lost(weights, "from which its network is built"):
         fdc.resume(dataset, "dc", **QUIET)
+
+
+@pytest.mark.parametrize("method", ["deepcluster", "frozen"])
+def test_a_refined_run_without_a_checkpoint_is_resumed_without_the_file(make_digits, weights, method):
+    """As after a process was killed before its first clusters: the network is that of the run that it refines."""
+    dataset = make_digits(40)
+    options = LEARNED if method == "deepcluster" else {**FROZEN, "image_size": 16}
+    given = {"method": method, "backbone": "small", "weights": str(weights), "rounds": 1}
+    fdc.cluster(dataset, key="dc", **{**options, **given})
+    fdc.review(dataset, "dc").mark_reviewed([dataset.first().dc.label])
+    fdc.refine(dataset, "dc", new_key="refined", **QUIET)
+    before = dataset.values("refined.label")
+    kill_early(dataset, "refined")
+    weights.unlink()
+    fdc.resume(dataset, "refined", **QUIET)
+    assert dataset.values("refined.label") == before
+
+    kill_early(dataset, "refined")
+    fdc.delete_run(dataset, "dc")
+    lost = (
+        "the run that this one refines was deleted"
+        if method == "deepcluster"
+        else (
+            "weights=.* is gone, .*put it back there .*, or leave the run as it is until you can: its files have"
+        )
+    )
+    with pytest.raises(RunError, match=lost):
+        fdc.resume(dataset, "refined", **QUIET)
+    assert run_files.load_job(run_files.run_dir(dataset, "refined")).decided is not None
+
+
+def kill_early(dataset, key):
+    """Leave of a finished run what one leaves that is killed before its first clusters."""
+    for name in (checkpoints.CHECKPOINT, checkpoints.MODEL):
+        (run_files.run_dir(dataset, key) / name).unlink(missing_ok=True)
 
 
 def test_objects_too(make_digits, weights):
