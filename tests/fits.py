@@ -1,4 +1,4 @@
-"""Weights for fits, and the comparison of two results."""
+"""Images, options and weights for fits, and the comparison of two results."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
+from sklearn.datasets import load_digits
 
 from fiftyone_deepcluster.backbones.base import BACKBONES
 from fiftyone_deepcluster.core.process_state import seeded_torch
@@ -13,7 +14,25 @@ from fiftyone_deepcluster.core.process_state import seeded_torch
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from numpy.typing import NDArray
+
     from fiftyone_deepcluster.api.fit import FitResult
+
+FAST = {
+    "n_clusters": 10,
+    "pseudo_clusters": 20,
+    "rounds": 3,
+    "baselines": False,
+    "image_size": 16,
+    "batch_size": 64,
+}
+"""Options of DeepCluster for a fit on ``some_digits`` that takes seconds."""
+
+
+def some_digits() -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
+    """400 images (400, 8, 8) and their classes."""
+    data = load_digits()
+    return (data.images[:400] * 15.9375).astype(np.uint8), data.target[:400]
 
 
 def same(a: FitResult, b: FitResult) -> bool:

@@ -7,7 +7,6 @@ themselves are needed again for the network before training only.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -15,7 +14,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
-from fiftyone_deepcluster.backbones.base import PRETRAINED
+from fiftyone_deepcluster.backbones.base import PRETRAINED, WEIGHTS_ENDINGS, is_weights_path
 from fiftyone_deepcluster.backbones.stored_weights import StoredWeights
 from fiftyone_deepcluster.core import checkpoints
 from fiftyone_deepcluster.core.disk import is_readable_file, is_refused
@@ -24,9 +23,6 @@ from fiftyone_deepcluster.errors import CheckpointError, OptionsError, PartError
 if TYPE_CHECKING:
     from fiftyone_deepcluster.backbones.base import Backbone
     from fiftyone_deepcluster.methods.base import Options
-
-_ENDINGS = (".pt", ".pth", ".pkl", ".bin", ".ckpt", ".tar", ".th", ".safetensors")
-"""Of files of weights; names of weights, also those of custom backbones, end otherwise."""
 
 _CONFIGURATION = ("config.json", "preprocessor_config.json", "processor_config.json")
 """Files of a model's folder that say how its network is built and how pixels are normalized."""
@@ -130,8 +126,10 @@ def lost_files(options: Options, stored: StoredNetwork | None = None, *, values:
     """
     weights, backbone = getattr(options, "weights", None), _backbone_of(options)
     lost: dict[str, tuple[str, Path]] = {}
-    if values and isinstance(weights, str) and _is_file_name(weights) and _is_gone(Path(weights)):
-        lost["weights"] = weights, Path(weights)
+    if values and isinstance(weights, str):
+        kind = None if backbone is None else type(backbone)
+        if is_weights_path(weights, kind) and _is_gone(Path(weights)):
+            lost["weights"] = weights, Path(weights)
     if backbone is not None and (folder := _folder_of(backbone, stored)):
         model = str(getattr(backbone, "model", folder)), Path(folder)
         read, kept = values and weights == PRETRAINED, bool(_kept(backbone, stored))
@@ -210,8 +208,4 @@ def _is_emptied(folder: Path) -> bool:
     """Whether a folder is there, but without its configuration or any file of weights."""
     if is_refused(folder) or not folder.is_dir():
         return False
-    return not _is_configured(folder) or all(file.suffix not in _ENDINGS for file in folder.iterdir())
-
-
-def _is_file_name(weights: str) -> bool:
-    return weights.startswith((os.sep, ".", "~")) or weights.lower().endswith(_ENDINGS)
+    return not _is_configured(folder) or all(file.suffix not in WEIGHTS_ENDINGS for file in folder.iterdir())

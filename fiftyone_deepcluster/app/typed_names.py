@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import re
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from fiftyone_deepcluster.backbones.base import BACKBONES, PRETRAINED
+from fiftyone_deepcluster.backbones.base import BACKBONES, PRETRAINED, TORCHVISION_NAME, is_weights_path
 from fiftyone_deepcluster.core.arguments import short
 from fiftyone_deepcluster.core.disk import is_refused
+from fiftyone_deepcluster.core.registry import is_built_in
 from fiftyone_deepcluster.errors import MissingDependencyError
-
-_NAME = re.compile(r"[A-Z][A-Z0-9_]*")
 
 
 def name_problems(method: dict[str, Any]) -> dict[tuple[str, ...], str]:
@@ -87,9 +85,9 @@ def _weights_problem(weights: str, library: str, model: str | None) -> str:
         if Path(weights).is_file():
             return ""
     others = library in _CHECKS and library != "torchvision"
-    if others and weights == PRETRAINED:
+    if (others and weights == PRETRAINED) or _may_be_own_name(weights, library):
         return ""
-    if others or not _NAME.fullmatch(weights):
+    if others or not TORCHVISION_NAME.fullmatch(weights):
         name = PRETRAINED if others else "a name such as IMAGENET1K_V1"
         return f"there is no file {short(weights)}; give the path of a state dict, or {name}"
     if model is None:
@@ -102,3 +100,9 @@ def _weights_problem(weights: str, library: str, model: str | None) -> str:
         if weights in known
         else f"{model} has no weights {short(weights)}; give one of {', '.join(known)}, or a file"
     )
+
+
+def _may_be_own_name(weights: str, library: str) -> bool:
+    """Whether a backbone of another package may have weights of this name."""
+    backbone = BACKBONES.get(library) if library else None
+    return backbone is not None and not is_built_in(backbone) and not is_weights_path(weights, backbone)

@@ -7,13 +7,15 @@ built, so that forms and run records can use backbone names without it.
 
 from __future__ import annotations
 
+import os
+import re
 from abc import abstractmethod
 from typing import TYPE_CHECKING, ClassVar, Literal
 
 from typing_extensions import final
 
 from fiftyone_deepcluster.core.contracts import attributed_to, described
-from fiftyone_deepcluster.core.registry import Part, Registry
+from fiftyone_deepcluster.core.registry import Part, Registry, is_built_in
 from fiftyone_deepcluster.errors import OptionsError, PartError
 
 if TYPE_CHECKING:
@@ -27,6 +29,12 @@ InputNormName = Literal["plain", "zscore", "imagenet", "sobel", "model"]
 
 PRETRAINED = "pretrained"
 """The value of ``weights`` for the library's own weights of a model of timm or transformers."""
+
+WEIGHTS_ENDINGS = (".pt", ".pth", ".pkl", ".bin", ".ckpt", ".tar", ".th", ".safetensors")
+"""Usual endings of files of weights; a file may have any other, or none."""
+
+TORCHVISION_NAME = re.compile(r"[A-Z][A-Z0-9_]*")
+"""Names of torchvision's weights, such as ``IMAGENET1K_V1``."""
 
 
 class Backbone(Part):
@@ -94,6 +102,21 @@ class Backbone(Part):
 
 
 BACKBONES: Registry[Backbone] = Registry("backbones", Backbone, "backbones")  # type: ignore[type-abstract]
+
+
+def is_weights_path(weights: str, backbone: type[Backbone] | None) -> bool:
+    """Whether ``weights`` are the path of a file, existing or not, and no name of a library's weights.
+
+    The names of this package's backbones are known, so that everything else is a path. A backbone of another package
+    may have names of its own: there, only what looks like a path is one.
+
+    Args:
+        weights: as in the options.
+        backbone: class of the backbone; None: the method chooses one of this package.
+    """
+    if backbone is None or is_built_in(backbone):
+        return weights != PRETRAINED and TORCHVISION_NAME.fullmatch(weights) is None
+    return weights.startswith((os.sep, ".", "~")) or weights.lower().endswith(WEIGHTS_ENDINGS)
 
 
 def _features_of(module: nn.Module, shape: tuple[int, int, int], who: str) -> int:

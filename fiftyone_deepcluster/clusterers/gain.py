@@ -15,6 +15,7 @@ STANDS_OUT = 1.6
 """Gain from which a number of clusters stands out; chosen on the sets of docs/results/tried.md."""
 
 _STEP = 1.1
+_ROUNDING = 1e-9
 _TAIL = 3
 _FEWEST_STEPS = 3
 _FURTHER = 4
@@ -30,7 +31,7 @@ def further_numbers(wanted: Sequence[int], n: int) -> list[int]:
         wanted: ascending.
         n: number of vectors; there are two or more for each cluster of the larger numbers.
     """
-    below = int(wanted[0] / _STEP)
+    below = int(wanted[0] / _STEP + _ROUNDING)
     above = {round(wanted[-1] * 2 ** (i / _FURTHER)) for i in range(1, _FURTHER + 1)}
     larger = sorted(k for k in above if wanted[-1] < k <= n // _IMAGES_PER_CLUSTER)
     return [*([below] if below > 1 else []), *larger]
@@ -62,13 +63,13 @@ def gains(numbers: Sequence[int], squares: NDArray[np.float64]) -> NDArray[np.fl
         squares: mean squared distance to the center for each of them.
 
     Returns:
-        One value for each number; 0 for 1, and for numbers with fewer than three larger ones.
+        One value for each number; NaN for 1, and for numbers with fewer than three larger ones: it is not measured.
     """
     k = np.asarray(numbers, np.float64)
-    before = np.searchsorted(k, k[1:] / _STEP + 1e-9, side="right") - 1
+    before = np.searchsorted(k, k[1:] / _STEP + _ROUNDING, side="right") - 1
     logs = np.log(np.maximum(squares, max(squares[0] * _LEAST_SQUARES, np.finfo(np.float64).tiny)))
     slopes = np.append(0.0, (logs[before] - logs[1:]) / np.log(k[1:] / k[before]))
-    found = np.zeros(len(k))
+    found = np.full(len(k), np.nan)
     for i in range(1, len(k) - _FEWEST_STEPS):
         end = max(int(np.searchsorted(k, _TAIL * k[i], side="right")), i + 1 + _FEWEST_STEPS)
         found[i] = slopes[i] / max(float(np.median(slopes[i + 1 : end])), _LEAST_SLOPE)
@@ -76,8 +77,12 @@ def gains(numbers: Sequence[int], squares: NDArray[np.float64]) -> NDArray[np.fl
 
 
 def standing_out(gain: NDArray[np.float64]) -> tuple[int, int] | None:
-    """Index of the number that stands out most, and of the largest that stands out; None: none does."""
+    """Index of the number that stands out most, and of the largest that stands out; None: none does.
+
+    Args:
+        gain: one value for each number; NaN: not measured.
+    """
     good = np.flatnonzero(gain >= STANDS_OUT)
     if not len(good):
         return None
-    return int(gain[: good[-1] + 1].argmax()), int(good[-1])
+    return int(np.nanargmax(gain[: good[-1] + 1])), int(good[-1])

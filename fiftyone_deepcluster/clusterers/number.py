@@ -52,7 +52,8 @@ class NumberSweep:
         interval: from the number that stands out most to the largest that stands out, widened by those of the
             repetitions in which one stands out. The whole range if none stands out in the mean of the repetitions.
         gain: how many times as much the last step up to a number lowers the distances to the center as finer steps do;
-            from 1.6 a number stands out. Empty in sweeps of older versions, which recommend by the score.
+            from 1.6 a number stands out. None where it was not measured: with too few vectors for larger numbers to
+            compare the largest ones with. Empty in sweeps of older versions, which recommend by the score.
     """
 
     numbers: tuple[int, ...]
@@ -62,12 +63,13 @@ class NumberSweep:
     objective: tuple[float, ...]
     recommended: int
     interval: tuple[int, int]
-    gain: tuple[float, ...] = ()
+    gain: tuple[float | None, ...] = ()
 
     @property
     def stands_out(self) -> bool:
         """Whether the recommended number stands out; if not, the vectors show no number."""
-        return bool(self.gain) and self.gain[self.numbers.index(self.recommended)] >= STANDS_OUT
+        own = self.gain[self.numbers.index(self.recommended)] if self.gain else None
+        return own is not None and own >= STANDS_OUT
 
     @property
     def score(self) -> tuple[float, ...]:
@@ -81,24 +83,33 @@ class NumberSweep:
         """One sentence: the recommended number, and how far to trust it."""
         low, high = self.interval
         if self.gain and not self.stands_out:
-            return f"recommended: {self.recommended} clusters, but no number stands out; prefer one that you know"
+            return (
+                f"recommended: {self.recommended} clusters, but no number stands out{self._unmeasured}; prefer one "
+                "that you know"
+            )
         if not self.gain:
             others = "no other number scores" if low == high else f"{low} to {high} score"
             return f"recommended: {self.recommended} clusters, {others} nearly as well"
         others = "no other number stands out more" if low == high else f"interval {low} to {high}"
         at_the_end = len(self.numbers) > 1 and self.recommended == self.numbers[-1]
         more = "; it is the largest number that was tried: try larger ones, too" if at_the_end else ""
-        return f"recommended: {self.recommended} clusters, {others}{more}"
+        return f"recommended: {self.recommended} clusters, {others}{self._unmeasured}{more}"
+
+    @property
+    def _unmeasured(self) -> str:
+        """From which number on the gain was not measured, for ``advice``; empty if all were."""
+        first = next((k for k, gain in zip(self.numbers, self.gain, strict=False) if gain is None), None)
+        return "" if first is None else f" (not measured from {first} on, which needs more images)"
 
     def __str__(self) -> str:
         head = f"{'':2}{'clusters':>8}{'gain':>8}{'stability':>11}{'silhouette':>12}{'linear':>8}{'objective':>11}"
-        gain = [f"{value:8.2f}" for value in self.gain] or [f"{'-':>8}"] * len(self.numbers)
+        shown = ["-" if one is None else f"{one:.2f}" for one in self.gain] or ["-"] * len(self.numbers)
         rows = zip(
-            self.numbers, gain, self.stability, self.silhouette, self.accuracy, self.objective, strict=True
+            self.numbers, shown, self.stability, self.silhouette, self.accuracy, self.objective, strict=True
         )
         lines = [
-            f"{'>' if k == self.recommended else ' '} {k:8}{more}{stable:11.3f}{apart:12.3f}{linear:8.3f}{mean:11.3f}"
-            for k, more, stable, apart, linear, mean in rows
+            f"{'>' if k == self.recommended else '':2}{k:8}{more:>8}{same:11.3f}{apart:12.3f}{linear:8.3f}{mean:11.3f}"
+            for k, more, same, apart, linear, mean in rows
         ]
         return "\n".join([head, *lines, self.advice])
 
@@ -199,7 +210,7 @@ def _recommended(wanted: list[int], scores: NDArray[np.float64], gain: NDArray[n
         objective,
         wanted[chosen],
         (wanted[low], wanted[high]),
-        tuple(gain[0].tolist()),
+        tuple(None if np.isnan(one) else float(one) for one in gain[0]),
     )
 
 

@@ -124,7 +124,7 @@ class Registry(Generic[P]):
             TypeError: it is not a complete part of this family, or another part has this name.
         """
         self._check(part)
-        if not _is_built_in(part):
+        if not is_built_in(part):
             self._built_in.load(self._import_built_in)  # so that a clash with a built-in name is detected
         name = part.model_fields["name"].default
         known = self._parts.get(name)
@@ -319,7 +319,8 @@ def _full_name(part: type[Part]) -> str:
     return f"{part.__module__}.{part.__qualname__}"
 
 
-def _is_built_in(part: type[Part]) -> bool:
+def is_built_in(part: type[Part]) -> bool:
+    """Whether a part is one of this package, and not of another one or of a notebook."""
     return part.__module__.startswith(f"{_PACKAGE}.")
 
 

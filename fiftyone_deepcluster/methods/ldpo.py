@@ -16,6 +16,7 @@ from fiftyone_deepcluster.clusterers.base import CLUSTERERS, Clusterer
 from fiftyone_deepcluster.core.registry import PartOf
 from fiftyone_deepcluster.features.base import ENCODERS, Encoder
 from fiftyone_deepcluster.methods.base import ADVANCED, METHODS, KnownFields
+from fiftyone_deepcluster.methods.encoder_choice import encoder_for, left_to_clusterer
 from fiftyone_deepcluster.methods.published import Paper, Published
 from fiftyone_deepcluster.methods.shared_options import WeightDecay
 from fiftyone_deepcluster.methods.trained import AugmentName, Trained
@@ -106,17 +107,11 @@ class LDPO(Published, Trained):
             "clusterer": None,
         },
         also={
-            "backbone": (
-                {"name": "torchvision", "model": "googlenet"},
-                {"name": "torchvision", "model": "vgg16"},
-                {"name": "torchvision", "model": "vgg19"},
+            "backbone": tuple(
+                {"name": "torchvision", "model": model} for model in ("googlenet", "vgg16", "vgg19")
             ),
             "initial": ("random", "kmeans", "topics"),
-            "encoder": (
-                {"name": "vlad"},
-                {"name": "fisher"},
-                {"name": "patch-mining"},
-            ),
+            "encoder": ({"name": "vlad"}, {"name": "fisher"}, {"name": "patch-mining"}),
             "clusterer": ("kmeans", PAPER_RIM),
         },
         free=frozenset({"n_clusters", "initial_field", "text_field", "group_field", "n_topics"}),
@@ -298,7 +293,7 @@ class LDPO(Published, Trained):
             facts,
             backbone,
             clusterer=clusterer,
-            encoder=self._encoder_for(clusterer),
+            encoder=encoder_for(self.encoder, clusterer),
             optimizer=optimizer,
             learning_rate=rate,
             head_learning_rate=self.head_learning_rate or (HEAD_FACTOR * rate if pretrained else rate),
@@ -397,25 +392,6 @@ class LDPO(Published, Trained):
     def as_given(self) -> dict[str, Any]:
         """See ``Options.as_given``; also without values of the encoder that depend on the clusterer."""
         found = super().as_given()
-        for name in self._left_to_clusterer():
+        for name in left_to_clusterer(self.encoder):
             del found["encoder"][name]
         return found
-
-    def _left_to_clusterer(self) -> set[str]:
-        """Options of the encoder that depend on the clusterer, since they were not given."""
-        depend = {"l2_normalize", "pca", "whiten"} if self.encoder.name == "pooled" else {"l2_normalize"}
-        return (depend & type(self.encoder).model_fields.keys()) - self.encoder.model_fields_set
-
-    def _encoder_for(self, clusterer: Clusterer) -> Encoder:
-        """The encoder, with these values where none were given.
-
-        Pooled features have no PCA, as in the paper (table 1). For RIM, vectors are not scaled to length 1, because its
-        penalty depends on their scale; as it has one weight per dimension and cluster, pooled features are then
-        reduced, but not whitened.
-        """
-        encoder, rim = self.encoder, clusterer.name == "rim"
-        wanted: dict[str, object] = {"l2_normalize": False} if rim else {}
-        if encoder.name == "pooled":
-            wanted |= {"whiten": False} if rim else {"pca": 0}
-        known = self._left_to_clusterer()
-        return encoder.model_copy(update={name: value for name, value in wanted.items() if name in known})

@@ -21,6 +21,7 @@ from fiftyone_deepcluster.api.given_weights import (
     options_to_build,
 )
 from fiftyone_deepcluster.api.trained_run import reopen
+from fiftyone_deepcluster.app.typed_names import name_problems
 from fiftyone_deepcluster.backbones.base import BACKBONES, Backbone
 from fiftyone_deepcluster.core import checkpoints
 from fiftyone_deepcluster.core.process_state import seeded_torch
@@ -295,6 +296,19 @@ def test_a_custom_backbone_that_reads_the_file_itself(digits, tmp_path, monkeypa
         fdc.predict(tmp_path / "run", digits)
     with pytest.raises(CheckpointError, match=r"the run to continue was made with .*choose another run_dir"):
         fdc.fit(digits, options, run_dir=tmp_path / "run")
+
+
+def test_a_custom_backbone_may_have_names_of_weights(monkeypatch):
+    BACKBONES.names()
+    monkeypatch.setattr(BACKBONES, "_parts", dict(BACKBONES._parts))
+    BACKBONES.register(ReadsItself)
+    for name in ("someone/model", "tiny.v2"):
+        assert lost_files(fdc.Frozen(n_clusters=2, backbone="reads-itself", weights=name)) == ""
+        form = {"name": "frozen", "backbone": {"name": "reads-itself"}, "weights": name}
+        assert name_problems(form) == {}
+    path = "away/tiny.pth"
+    assert lost_files(fdc.Frozen(n_clusters=2, backbone="reads-itself", weights=path)).startswith("weights=")
+    assert list(name_problems({**form, "weights": path})) == [("method", "frozen", "weights")]
 
 
 def test_a_device_that_this_machine_lacks(digits, weights, tmp_path):

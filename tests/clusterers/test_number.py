@@ -69,11 +69,11 @@ def test_gain_by_hand():
     squares = 1 / np.array(numbers, float)
     squares[3:] *= 3 / 4
     found = gains(numbers, squares)
-    np.testing.assert_allclose(found, [0, 1, 1, 2, 1, 0, 0, 0])
+    np.testing.assert_allclose(found, [np.nan, 1, 1, 2, 1, *3 * [np.nan]])
     assert standing_out(found) == (3, 3)
-    assert standing_out(np.array([0, 3, 1, 1.6, 1.5])) == (1, 3)
-    assert standing_out(np.array([0, 1.5])) is None
-    assert not gains(numbers, np.zeros(8)).any()
+    assert standing_out(np.array([np.nan, 3, 1, 1.6, 1.5, np.nan])) == (1, 3)
+    assert standing_out(np.array([np.nan, 1.5])) is None
+    assert np.nan_to_num(gains(numbers, np.zeros(8))).tolist() == [0] * 8
 
 
 def test_a_step_is_at_least_ten_percent():
@@ -117,6 +117,22 @@ def test_further_numbers_reach_twice_the_largest_with_two_vectors_each():
     assert further_numbers([5, 20], 56) == [4, 24, 28]
     assert further_numbers([2, 3], 6) == []
     assert further_numbers([20, 30], 40) == [18]
+    for below in range(2, 500):  # 11 / 1.1 is less than 10
+        assert further_numbers([11 * below, 12 * below], 0) == [10 * below]
+
+
+def test_a_gain_that_is_not_measured_is_missing_and_not_zero(blobs):
+    found = sweep_numbers(blobs[:8], range(2, 8), reducer="identity", repetitions=2)
+    assert [one is None for one in found.gain] == [False, False, False, True, True, True]
+    rows = [line.removeprefix(">").split() for line in str(found).splitlines()[1:7]]
+    assert [row[1] for row in rows[3:]] == ["-"] * 3
+    assert float(rows[2][1]) == pytest.approx(found.gain[2], abs=0.01)
+    assert "(not measured from 5 on, which needs more images)" in found.advice
+    none = sweep_numbers(blobs[:6], [2, 3], reducer="identity", repetitions=2)
+    assert none.gain == (None, None)
+    assert none.advice.endswith(
+        "no number stands out (not measured from 2 on, which needs more images); prefer one that you know"
+    )
 
 
 def test_sweeps_of_older_versions_recommend_by_their_score():

@@ -28,7 +28,7 @@ def says_what_is_lost(path, why="which has its network before training"):
     return pytest.raises(
         RunError,
         match=rf"run 'dc' was made with weights='{re.escape(str(path))}', which is gone, and {why}; put it back there"
-        ".*cluster again with overwrite=True",
+        ".*cluster again under another key, which keeps this run and its review",
     )
 
 
@@ -73,6 +73,8 @@ def test_only_features_before_training_need_the_file(make_digits, weights):
     assert kinds == ["learned", "initial", "pixels"]
     weights.unlink()
     assert len(fdc.retrieve(dataset, "dc", image, 3, features="initial")) == 3  # stored by the score
+    kinds = [score.features for score in fdc.retrieval_score(dataset, "dc", "ground_truth").scores]
+    assert kinds == ["learned", "initial", "pixels"]
 
 
 @pytest.mark.parametrize("method", ["deepcluster", "frozen"])
@@ -103,6 +105,41 @@ def test_a_run_without_a_checkpoint_is_resumed_with_the_file_only(make_digits, w
     weights.unlink()
     with says_what_is_lost(weights, "from which its network is built"):
         fdc.resume(dataset, "dc", **QUIET)
+
+
+@pytest.mark.parametrize("method", ["deepcluster", "frozen"])
+def test_a_refined_run_without_a_checkpoint_is_resumed_without_the_file(make_digits, weights, method):
+    """As after a process was killed before its first clusters: the network is that of the run that it refines."""
+    dataset = make_digits(40)
+    options = LEARNED if method == "deepcluster" else {**FROZEN, "image_size": 16}
+    given = {"method": method, "backbone": "small", "weights": str(weights), "rounds": 1}
+    fdc.cluster(dataset, key="dc", **{**options, **given})
+    fdc.review(dataset, "dc").mark_reviewed([dataset.first().dc.label])
+    fdc.refine(dataset, "dc", new_key="refined", **QUIET)
+    before = dataset.values("refined.label")
+    kill_early(dataset, "refined")
+    weights.unlink()
+    fdc.resume(dataset, "refined", **QUIET)
+    assert dataset.values("refined.label") == before
+
+    kill_early(dataset, "refined")
+    fdc.delete_run(dataset, "dc")
+    lost = (
+        "the run that this one refines was deleted"
+        if method == "deepcluster"
+        else (
+            "weights=.* is gone, .*put it back there .*, or leave the run as it is until you can: its files have"
+        )
+    )
+    with pytest.raises(RunError, match=lost):
+        fdc.resume(dataset, "refined", **QUIET)
+    assert run_files.load_job(run_files.run_dir(dataset, "refined")).decided is not None
+
+
+def kill_early(dataset, key):
+    """Leave of a finished run what one leaves that is killed before its first clusters."""
+    for name in (checkpoints.CHECKPOINT, checkpoints.MODEL):
+        (run_files.run_dir(dataset, key) / name).unlink(missing_ok=True)
 
 
 def test_objects_too(make_digits, weights):
@@ -169,7 +206,28 @@ def test_a_folder_of_a_model_that_is_gone_is_named_and_where_a_relative_path_is_
     assert lost_files(hub, stored) == ""
 
 
-def test_names_of_weights_are_no_files():
-    assert lost_files(fdc.Frozen(n_clusters=2, weights="someone/model")) == ""
-    for path in ("./small", "/away/small", "away/small.PTH"):
-        assert lost_files(fdc.Frozen(n_clusters=2, weights=path)).startswith(f"weights={path!r}")
+@pytest.mark.parametrize("backbone", [None, "small", "resnet18", "timm", "transformers"])
+def test_names_of_weights_are_no_files(backbone):
+    for name in ("IMAGENET1K_V1", "DEFAULT", "pretrained"):
+        assert lost_files(fdc.DeepCluster(n_clusters=2, backbone=backbone, weights=name)) == ""
+    for path in ("./small", "/away/small", "away/small.PTH", "mynet.weights", "ckpt.bin2", "away/net", "net"):
+        lost = lost_files(fdc.DeepCluster(n_clusters=2, backbone=backbone, weights=path))
+        assert lost.startswith(f"weights={path!r}")
+
+
+@pytest.mark.parametrize("name", ["mynet.weights", "ckpt.bin2", "net"])
+def test_a_relative_path_with_any_ending_is_a_file(make_digits, weights, monkeypatch, name):
+    monkeypatch.chdir(weights.parent)
+    weights.rename(name)
+    dataset = make_digits(40)
+    fdc.cluster(dataset, key="dc", rounds=1, backbone="small", weights=name, **LEARNED)
+    (weights.parent / name).unlink()
+    lost = (
+        f"{name}' in the folder '{re.escape(str(weights.parent))}', which is gone, and which has its network"
+    )
+    with pytest.raises(RunError, match=lost):
+        fdc.retrieve(dataset, "dc", dataset.first().id, 3, features="initial")
+    kinds = [score.features for score in fdc.retrieval_score(dataset, "dc", "ground_truth").scores]
+    assert kinds == ["learned", "pixels"]
+    with pytest.raises(OptionsError, match=f"{name}' in the folder .*: there is no such file or folder"):
+        fdc.cluster(dataset, key="dc2", rounds=1, backbone="small", weights=name, **LEARNED)

@@ -243,7 +243,7 @@ UCNNS: dict[str, Change] = {
 CROSS_ENTROPY = losses.CrossEntropy
 SIZES = "test_encodings_have_the_papers_sizes"
 UNSCALED = "test_rim_clusters_vectors_that_are_neither_whitened_nor_of_length_1"
-SPLIT = Holdout.split
+SPLIT, ENCODER_FOR = Holdout.split, ldpo.encoder_for
 
 FIRST_GROUPS = "test_patches_are_mined_in_the_first_groups_and_then_in_clusters"
 ALGORITHM_1, RIM = "test_merging_is_algorithm_1", "test_rim_maximizes_equations_1_to_3"
@@ -257,33 +257,34 @@ LDPOS: dict[str, Change] = {
         {**ldpo.PAPER_RIM, "n_init_clusters": 100},
     ),
     "LDPO: VLAD with 32 words": (
-        "ldpo", SIZES, {}, Vlad, "learn",
+        "ldpo_mining", SIZES, {}, Vlad, "learn",
         then(Vlad.learn, lambda codebook: {name: values[:32] for name, values in codebook.items()}),
     ),
     "LDPO: Fisher vectors of 32 Gaussians": (
-        "ldpo", SIZES, {}, Fisher, "learn",
+        "ldpo_mining", SIZES, {}, Fisher, "learn",
         then(Fisher.learn, lambda codebook: {name: values[:32] for name, values in codebook.items()}),
     ),
     "LDPO: Fisher vectors without variances": (
-        "ldpo", SIZES, {}, Fisher, "describe", then(Fisher.describe, lambda found: found[:, : found.shape[1] // 2]),
+        "ldpo_mining", SIZES,
+        {}, Fisher, "describe", then(Fisher.describe, lambda found: found[:, : found.shape[1] // 2]),
     ),
-    "LDPO: PCA to 2048": ("ldpo", SIZES, {}, codes, "LDPO_COMPONENTS", 2048),
+    "LDPO: PCA to 2048": ("ldpo_mining", SIZES, {}, codes, "LDPO_COMPONENTS", 2048),
     "LDPO: 20 patterns a group": (
-        "ldpo", SIZES, {}, LDPO, "_encoder_for", then(LDPO._encoder_for, only(PatchMining, patterns=20)),
+        "ldpo_mining", SIZES, {}, ldpo, "encoder_for", then(ENCODER_FOR, only(PatchMining, patterns=20)),
     ),
     "LDPO: windows of maps": (
-        "ldpo", SIZES, {}, LDPO, "_encoder_for", then(LDPO._encoder_for, only(PatchMining, patches="maps")),
+        "ldpo_mining", SIZES, {}, ldpo, "encoder_for", then(ENCODER_FOR, only(PatchMining, patches="maps")),
     ),
     "LDPO: crops at their own size": (
-        "ldpo", "test_patch_mining_crops_pass_through_the_network", {}, patches, "_resized",
+        "ldpo_mining", "test_patch_mining_crops_pass_through_the_network", {}, patches, "_resized",
         lambda cut, size: RESIZED(cut, cut.shape[-1]),
     ),
     "LDPO: vectors of length 1": (
-        "ldpo", UNSCALED, {"name": "vlad", "n": 1000}, LDPO, "_encoder_for", lambda self, clusterer: self.encoder,
+        "ldpo", UNSCALED, {"name": "vlad", "n": 1000}, ldpo, "encoder_for", lambda encoder, clusterer: encoder,
     ),
     "LDPO: whitened features": (
-        "ldpo", UNSCALED, {"name": "pooled", "n": 1000}, LDPO, "_encoder_for",
-        then(LDPO._encoder_for, with_values(whiten=True, pca=256)),
+        "ldpo", UNSCALED, {"name": "pooled", "n": 1000}, ldpo, "encoder_for",
+        then(ENCODER_FOR, with_values(whiten=True, pca=256)),
     ),
     "LDPO: a mixture for k-means": (
         "ldpo", "test_scenes_are_clustered_by_kmeans_with_the_known_number", {}, LDPO, "resolve",
@@ -294,85 +295,93 @@ LDPOS: dict[str, Change] = {
         then(LDPO.resolve, with_values(pseudo_clusters=120)),
     ),
     "LDPO: no momentum": (
-        "ldpo", "test_the_softmax_layer_learns_faster_and_is_sized_by_the_clusters", {}, LDPO, "optimizer_spec",
+        "ldpo_training", "test_the_softmax_layer_learns_faster_and_is_sized_by_the_clusters",
+        {}, LDPO, "optimizer_spec",
         then(LDPO.optimizer_spec, with_values(momentum=0.0)),
     ),
     "LDPO: momentum below the softmax layer only": (
-        "ldpo", "test_the_softmax_layer_learns_faster_and_is_sized_by_the_clusters", {}, LDPO, "optimizer_spec",
+        "ldpo_training", "test_the_softmax_layer_learns_faster_and_is_sized_by_the_clusters",
+        {}, LDPO, "optimizer_spec",
         then(LDPO.optimizer_spec, with_values(head_momentum=0.0)),
     ),
     "LDPO: one learning rate": (
-        "ldpo", "test_the_softmax_layer_learns_faster_and_is_sized_by_the_clusters", {}, LDPO, "optimizer_spec",
+        "ldpo_training", "test_the_softmax_layer_learns_faster_and_is_sized_by_the_clusters",
+        {}, LDPO, "optimizer_spec",
         then(LDPO.optimizer_spec, with_values(head_learning_rate=0.001)),
     ),
     "LDPO: one split for all rounds": (
-        "ldpo", "test_the_split_is_70_10_20_and_new_in_every_round", {}, Holdout, "split",
+        "ldpo_training", "test_the_split_is_70_10_20_and_new_in_every_round", {}, Holdout, "split",
         lambda self, n, round_index, groups=None: SPLIT(self, n, 0, groups),
     ),
     "LDPO: accuracy on the images trained on": (
-        "ldpo", "test_accuracies_are_over_all_held_out_images", {}, Holdout, "scores", of_training_images,
+        "ldpo_training", "test_accuracies_are_over_all_held_out_images", {}, Holdout, "scores", of_training_images,
     ),
     "LDPO: convergence by NMI alone": (
-        "ldpo", "test_convergence_is_purity_and_nmi_of_adjacent_rounds", {}, LDPO, "stop_rules",
+        "ldpo_training", "test_convergence_is_purity_and_nmi_of_adjacent_rounds", {}, LDPO, "stop_rules",
         lambda self: (StopOnAgreement(self.stop_nmi or 1.0),),
     ),
     "LDPO: convergence of two rounds in a row": (
-        "ldpo", "test_convergence_is_purity_and_nmi_of_adjacent_rounds", {}, LDPO, "stop_rules",
+        "ldpo_training", "test_convergence_is_purity_and_nmi_of_adjacent_rounds", {}, LDPO, "stop_rules",
         then(LDPO.stop_rules, lambda rules: (replace(rules[0], patience=2),)),
     ),
     "LDPO: convergence needs a settled number": (
-        "ldpo", "test_convergence_is_purity_and_nmi_of_adjacent_rounds", {}, LDPO, "stop_rules",
+        "ldpo_training", "test_convergence_is_purity_and_nmi_of_adjacent_rounds", {}, LDPO, "stop_rules",
         then(LDPO.stop_rules, lambda rules: (replace(rules[0], settled=0.05),)),
     ),
     "LDPO: clusters before topics count": (
-        "ldpo", "test_clusters_before_a_first_round_on_given_labels_are_not_of_the_loop", {}, LDPO, "stop_rules",
+        "ldpo_training", "test_clusters_before_a_first_round_on_given_labels_are_not_of_the_loop",
+        {}, LDPO, "stop_rules",
         then(LDPO.stop_rules, lambda rules: (replace(rules[0], not_before=0),)),
     ),
     "LDPO: NMI by the larger entropy": (
-        "ldpo", "test_purity_and_nmi_are_of_the_clusters_of_adjacent_rounds", {}, agreement, "_nmi",
+        "ldpo_training", "test_purity_and_nmi_are_of_the_clusters_of_adjacent_rounds", {}, agreement, "_nmi",
         lambda counts, average: NMI(counts, "max"),
     ),
     "LDPO: the network begins anew in every round": (
-        "ldpo", "test_the_network_is_fine_tuned_further_in_every_round", {}, RoundLabels, "assign", begins_anew,
+        "ldpo_training", "test_the_network_is_fine_tuned_further_in_every_round",
+        {}, RoundLabels, "assign", begins_anew,
     ),
     "LDPO: training on all images": (
-        "ldpo", "test_the_network_is_fine_tuned_further_in_every_round", {}, Holdout, "split", without_holdout,
+        "ldpo_training", "test_the_network_is_fine_tuned_further_in_every_round", {}, Holdout, "split", without_holdout,
     ),
     "LDPO: training on random groups": (
-        "ldpo", FIRST_GROUPS, {"initial": "random"}, LDPO, "task_parts",
+        "ldpo_mining", FIRST_GROUPS, {"initial": "random"}, LDPO, "task_parts",
         then(LDPO.task_parts, with_values(train_initial=True)),
     ),
     "LDPO: the same groups in every first round": (
-        "ldpo", FIRST_GROUPS, {"initial": "features"}, PatchMining, "_groups",
+        "ldpo_mining", FIRST_GROUPS, {"initial": "features"}, PatchMining, "_groups",
         lambda self, n, request: np.arange(n) % request.n_groups,
     ),
     "LDPO: 10 activations a transaction": (
-        "ldpo", "test_transactions_are_the_indices_of_the_largest_activations", {}, LDPO, "_encoder_for",
-        then(LDPO._encoder_for, only(PatchMining, activations=10)),
+        "ldpo_mining", "test_transactions_are_the_indices_of_the_largest_activations", {}, ldpo, "encoder_for",
+        then(ENCODER_FOR, only(PatchMining, activations=10)),
     ),
     "LDPO: other scales": (
-        "ldpo", "test_mining_has_the_numbers_of_mdpm", {}, LDPO, "_encoder_for",
-        then(LDPO._encoder_for, only(PatchMining, scales=(0.5, 0.75))),
+        "ldpo_mining", "test_mining_has_the_numbers_of_mdpm", {}, ldpo, "encoder_for",
+        then(ENCODER_FOR, only(PatchMining, scales=(0.5, 0.75))),
     ),
     "LDPO: the patterns of most patches are left out": (
-        "ldpo", "test_the_patterns_of_a_group_are_those_that_cover_most_of_its_patches", {}, itemsets, "_confidence",
+        "ldpo_mining", "test_the_patterns_of_a_group_are_those_that_cover_most_of_its_patches",
+        {}, itemsets, "_confidence",
         lambda everything, sets: np.where(np.arange(len(sets)) < 12, 0.1, CONFIDENCE(everything, sets)),
     ),
     "LDPO: merging where one score is above the threshold": (
-        "ldpo", ALGORITHM_1, {}, Limit, "strength",
+        "ldpo_mining", ALGORITHM_1, {}, Limit, "strength",
         lambda self, scores, ground: scores.maximum(scores.T) - self.score,
     ),
-    "LDPO: merging at any score": ("ldpo", ALGORITHM_1, {}, Limit, "strength", lambda self, scores, ground: scores + 9),
-    "LDPO: no merging": ("ldpo", ALGORITHM_1, {}, detectors, "_mutual", lambda strength: []),
+    "LDPO: merging at any score": (
+        "ldpo_mining", ALGORITHM_1, {}, Limit, "strength", lambda self, scores, ground: scores + 9,
+    ),
+    "LDPO: no merging": ("ldpo_mining", ALGORITHM_1, {}, detectors, "_mutual", lambda strength: []),
     "LDPO: detectors without the background": (
-        "ldpo", ALGORITHM_1, {}, Background, "detectors", lambda self, means: DETECTORS(self, means + self.mean),
+        "ldpo_mining", ALGORITHM_1, {}, Background, "detectors", lambda self, means: DETECTORS(self, means + self.mean),
     ),
     "LDPO: mean scores of the windows": (
-        "ldpo", CODE, {}, patches, "strongest",
+        "ldpo_mining", CODE, {}, patches, "strongest",
         lambda scores, middles: STRONGEST(scores.mean(dim=1, keepdim=True).expand_as(scores), middles),
     ),
     "LDPO: codes of the first scale": (
-        "ldpo", CODE, {}, PatchMining, "_describer",
+        "ldpo_mining", CODE, {}, PatchMining, "_describer",
         lambda self, corpus, found: DESCRIBER(self.model_copy(update={"scales": self.scales[:1]}), corpus, found),
     ),
     "LDPO: no entropy of the mean": ("ldpo", RIM, {}, rim, "information", certain),
@@ -388,26 +397,26 @@ LDPOS: dict[str, Change] = {
         lambda confusion, sizes, groups: AFFINITY(confusion, np.ones_like(sizes), groups),
     ),
     "LDPO: topics are not used": (
-        "ldpo", TOPICS, {}, LDPO, "task_parts", then(LDPO.task_parts, with_values(initial="features")),
+        "ldpo_training", TOPICS, {}, LDPO, "task_parts", then(LDPO.task_parts, with_values(initial="features")),
     ),
     "LDPO: a fixed number of epochs on topics": (
-        "ldpo", TOPICS, {}, LDPO, "task_parts",
+        "ldpo_training", TOPICS, {}, LDPO, "task_parts",
         then(LDPO.task_parts, with_values(initial_rule=LossConvergence(0.01, most=20))),
     ),
     "LDPO: one epoch without a lower loss is convergence": (
-        "ldpo", TOPICS, {}, LDPO, "task_parts",
+        "ldpo_training", TOPICS, {}, LDPO, "task_parts",
         then(LDPO.task_parts, with_values(initial_rule=LossConvergence(0.01, most=100, patience=1))),
     ),
     "LDPO: another tolerance": (
-        "ldpo", TOPICS, {}, LDPO, "task_parts",
+        "ldpo_training", TOPICS, {}, LDPO, "task_parts",
         then(LDPO.task_parts, with_values(initial_rule=LossConvergence(0.02, most=100))),
     ),
     "LDPO: convergence relative to the last loss": (
-        "ldpo", TOPICS, {}, LossConvergence, "converged",
+        "ldpo_training", TOPICS, {}, LossConvergence, "converged",
         lambda self, losses: len(losses) > 5 and losses[-6] - losses[-1] <= self.tolerance * losses[-6],
     ),
     "LDPO: the maximum counts as convergence": (
-        "ldpo", "test_a_network_for_topics_that_does_not_converge_is_said", {}, LossConvergence, "converged",
+        "ldpo_training", "test_a_network_for_topics_that_does_not_converge_is_said", {}, LossConvergence, "converged",
         lambda self, losses: len(losses) >= self.most,
     ),
     "LDPO: pooled maps for FC7": (

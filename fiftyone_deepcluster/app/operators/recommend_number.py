@@ -189,7 +189,7 @@ def _layout(found: NumberSweep) -> dict[str, Any]:
         "shapes": shapes,
     }
     if found.gain:
-        top = 1.1 * max(STANDS_OUT, *found.gain)
+        top = 1.1 * max(STANDS_OUT, *(one for one in found.gain if one is not None))
         axis = {"overlaying": "y", "side": "right", "range": [0, top], "showgrid": False}
         layout["yaxis2"] = {
             "title": {"text": f"gain (stands out from {STANDS_OUT})", "font": {"size": 14}},

@@ -188,7 +188,7 @@ def retrieval_score(
     outside = np.setdiff1d(np.arange(len(source)), chosen_rows(source, samples))
     classes[outside] = -1
     scores = []
-    for name in asked or _available(run):
+    for name in asked or _available(run, source):
         vectors = _vectors(run, source, name, observer)
         known = classes[vectors.rows]
         scores.append(
@@ -235,7 +235,7 @@ def index_neighbors(
         "sample_ids": np.array(source.sample_ids, "S24"),
     }
     counts = []
-    for name in ("learned", _before(run)):
+    for name in ("learned", _before(run, source)):
         vectors = _vectors(run, source, name, observer)
         found, distances = nearest_images(vectors.values, np.arange(len(vectors.rows)), _N_KEPT, observer)
         rows = np.full((len(source), found.shape[1]), -1, np.int32)
@@ -277,13 +277,14 @@ def _kept(arrays: dict[str, NDArray[np.generic]], kind: str, row: int) -> list[N
     return [Neighbor(ids[at].decode(), samples[at].decode(), far) for at, far in pairs if at >= 0]
 
 
-def _before(run: Run) -> FeatureKind:
+def _before(run: Run, source: SampleSource) -> FeatureKind:
     """Kind of features that represents the state before training."""
-    return "initial" if has_initial(run) else "pixels"
+    return "initial" if "initial" in _available(run, source) else "pixels"
 
 
-def _available(run: Run) -> tuple[FeatureKind, ...]:
-    return FEATURE_KINDS if has_initial(run) else ("learned", "pixels")
+def _available(run: Run, source: SampleSource) -> tuple[FeatureKind, ...]:
+    known = _kept_initial(run, source) is not None or has_initial(run)
+    return FEATURE_KINDS if known else ("learned", "pixels")
 
 
 def _kinds(features: str | Sequence[str]) -> tuple[FeatureKind, ...]:
@@ -319,15 +320,22 @@ def _initial(run: Run, source: SampleSource, observer: Observer | None) -> _Vect
     import numpy as np
     import torch
 
-    ids = np.array(source.ids, "S24")
-    kept = Findings(run).load_arrays(_INITIAL)
-    if kept is None or not np.array_equal(kept["ids"], ids):
+    kept = _kept_initial(run, source)
+    if kept is None:
         with open_run(run, source, observer, initial=True) as trained_run:
             values = trained_run.initial_vectors().cpu().numpy()
-            kept = {"ids": ids, "rows": trained_run.store.kept, "vectors": values}
+            kept = {"ids": np.array(source.ids, "S24"), "rows": trained_run.store.kept, "vectors": values}
         with suppress(RunLockedError), storing(run) as now:  # computed again next time
             Findings(now).save_arrays(_INITIAL, kept)
     return _Vectors(np.array(kept["rows"]), torch.from_numpy(np.array(kept["vectors"])))
+
+
+def _kept_initial(run: Run, source: SampleSource) -> dict[str, NDArray[np.generic]] | None:
+    """What ``_initial`` has stored, if it is of these images."""
+    import numpy as np
+
+    kept = Findings(run).load_arrays(_INITIAL)
+    return kept if kept is not None and np.array_equal(kept["ids"], np.array(source.ids, "S24")) else None
 
 
 def _pixels(run: Run, source: SampleSource, observer: Observer | None) -> _Vectors:

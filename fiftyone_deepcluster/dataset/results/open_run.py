@@ -18,7 +18,7 @@ from fiftyone_deepcluster.dataset.review.edit_lock import hold
 from fiftyone_deepcluster.dataset.runs import run_files, storage
 from fiftyone_deepcluster.dataset.runs.given_weights import check_weights, lost_weights
 from fiftyone_deepcluster.dataset.runs.references import names_kept
-from fiftyone_deepcluster.errors import InputError, RunError, RunLockedError
+from fiftyone_deepcluster.errors import CheckpointError, InputError, RunError, RunLockedError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -88,9 +88,13 @@ def has_network(run: Run) -> bool:
 
 
 def has_initial(run: Run) -> bool:
-    """Whether the run's network before training can be built on this machine."""
+    """Whether the run's network before training can be built on this machine; a damaged file is also a warning."""
     file = run_files.run_dir(run.dataset, run.key) / checkpoints.MODEL
-    return has_network(run) and not lost_weights(run.resolved_options, file, initial=True)
+    try:
+        return has_network(run) and not lost_weights(run.resolved_options, file, initial=True)
+    except CheckpointError as error:
+        logger.warning("run %r is without its features before training: %s", run.key, error)
+        return False
 
 
 @contextmanager

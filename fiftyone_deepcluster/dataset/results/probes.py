@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from fiftyone_deepcluster.backbones.layers import Layer
     from fiftyone_deepcluster.core.progress import Observer
     from fiftyone_deepcluster.dataset.io.source import SampleSource
+    from fiftyone_deepcluster.features.corpus import Corpus
 
 logger = logging.getLogger(__name__)
 
@@ -92,14 +93,7 @@ def probe(
         except InputError as error:
             raise _images_lost(source, trained_run.store.errors, error) from error
         clustered = (trained_run.vectors, trained_run.initial_vectors) if trained_run.encodes else None
-        lost = trained_run.lost_initial
-        if lost:
-            logger.warning(
-                "the probe of run %r is of its trained network only, as the run was made with %s, which is gone",
-                key, lost,
-            )  # fmt: skip
-        initial = None if lost else trained_run.initial
-        found = probe_networks(trained_run.trained, initial, known, request, clustered)
+        found = probe_networks(trained_run.trained, _initial_of(trained_run, key), known, request, clustered)
         units = units_by_layer(layers_of_run(trained_run))
     found = found.model_copy(update={"label_field": label_field})
 
@@ -159,6 +153,18 @@ def units_by_layer(layers: Sequence[Layer]) -> dict[str, int]:
 def save_layers(run: Run, units: dict[str, int]) -> None:
     """Store the number of units of each layer by name, for the App; within ``storing``."""
     Findings(run).save(_LAYERS, units)
+
+
+def _initial_of(trained_run: TrainedRun, key: str) -> Corpus | None:
+    """The network before training; None, with a warning, if files that it is built from are gone."""
+    lost = trained_run.lost_initial
+    if not lost:
+        return trained_run.initial
+    logger.warning(
+        "the probe of run %r is of its trained network only, as the run was made with %s, which is gone",
+        key, lost,
+    )  # fmt: skip
+    return None
 
 
 def _leave_out(

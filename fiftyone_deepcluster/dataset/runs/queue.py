@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import time
 import uuid
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from typing import TYPE_CHECKING
 
 from fiftyone_deepcluster.core.progress import StopFlag
@@ -79,13 +79,10 @@ def leave(dataset: fo.Dataset, key: str, ticket: str, error: BaseException | Non
     if not ticket:
         return
     run_store(dataset).delete(_withdrawn(ticket))
-    state = read_states(dataset).get(key)
-    if error is None or state is None or state.ticket != ticket or state.status == "cancelled":
-        return
-    ended: Status = "cancelled" if isinstance(error, CancelledError) else "failed"
-    text = failure_text(error)
-    over = replace(state, status=ended, error=text, label=f"{ended}: {text}")
-    run_store(dataset).set(f"live:{key}", asdict(over))
+    if error is not None:
+        ended: Status = "cancelled" if isinstance(error, CancelledError) else "failed"
+        text = failure_text(error)
+        _update(dataset, key, ticket, status=ended, error=text, label=f"{ended}: {text}")
 
 
 def request_cancel(dataset: fo.Dataset, key: str) -> bool:
@@ -101,9 +98,8 @@ def request_cancel(dataset: fo.Dataset, key: str) -> bool:
     if state.status == "running":
         store.set(f"cancel:{key}", True)
         return True
-    store.set(_withdrawn(state.ticket), True)
-    cancelled = replace(state, status="cancelled", label="cancelled before the start")
-    store.set(f"live:{key}", asdict(cancelled))
+    store.set(_withdrawn(state.ticket), True)  # also asked for by a run that starts at this moment
+    _update(dataset, key, state.ticket, status="cancelled", label="cancelled before the start")
     return True
 
 

@@ -15,9 +15,10 @@ from fiftyone_deepcluster.dataset.io.vectors import check_given
 from fiftyone_deepcluster.dataset.review.edit_log import EditLog
 from fiftyone_deepcluster.dataset.runs import run_files, storage
 from fiftyone_deepcluster.dataset.runs.checked_call import CheckedCall
-from fiftyone_deepcluster.dataset.runs.given_weights import check_weights
+from fiftyone_deepcluster.dataset.runs.given_weights import ANOTHER_KEY, check_weights
 from fiftyone_deepcluster.dataset.runs.interrupted import find_interrupted
 from fiftyone_deepcluster.dataset.runs.references import RunNames
+from fiftyone_deepcluster.dataset.runs.refine_job import network_of
 from fiftyone_deepcluster.dataset.runs.run import list_runs
 from fiftyone_deepcluster.errors import CheckpointError, InputError, RunError, RunNotFoundError
 from fiftyone_deepcluster.methods.base import parse_options
@@ -33,6 +34,10 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
+_OVERWRITE = "cluster again with overwrite=True"
+_KEEP = "leave the run as it is until you can: its files have the labels of the review that it refines"
+"""How to do without lost files of a run without clusters, and of one made by ``refine``."""
+
 
 def prepare_resume(
     dataset: fo.Dataset, key: str, changes: dict[str, Any], *, compute_brain: bool
@@ -42,7 +47,8 @@ def prepare_resume(
     settings = noted.header.settings
     check_unedited(dataset, key, noted)
     options = _changed(key, noted.header, changes)
-    check_weights(key, options, folder / checkpoints.CHECKPOINT)
+    file = _network_file(dataset, options, folder, noted)
+    check_weights(key, options, file, way=_way_without_files(dataset, key, folder, noted))
     if settings["model"] is not None and not (folder / run_files.MODEL_VECTORS).exists():
         check_given(options, None, settings["model"])
     source = select_images(dataset, noted)
@@ -72,6 +78,31 @@ def prepare_resume(
         decided=noted.decided,
         again=again,
     )
+
+
+def _network_file(dataset: fo.Dataset, options: Options, folder: Path, job: run_files.ClusterJob) -> Path:
+    """File of the network that the run goes on from: its checkpoint; before it, of ``refine``, that of the other run.
+
+    Raises:
+        RunError: the network of the run that it refines is gone, and is trained on.
+    """
+    checkpoint = folder / checkpoints.CHECKPOINT
+    if job.decided is None or checkpoint.exists():
+        return checkpoint
+    try:
+        return network_of(dataset, job.header.settings) / checkpoints.MODEL
+    except RunError:
+        if options.trains:
+            raise
+        return checkpoint  # the network is built anew
+
+
+def _way_without_files(dataset: fo.Dataset, key: str, folder: Path, job: run_files.ClusterJob) -> str:
+    """How to do without lost files of weights; nothing that a person has reviewed gets lost."""
+    if job.decided is not None:
+        return _KEEP
+    clustered = (folder / checkpoints.CHECKPOINT).exists() or key in storage.keys(dataset)
+    return ANOTHER_KEY if clustered else _OVERWRITE
 
 
 def _inputs_again(source: SampleSource, options: Options, settings: dict[str, Any], key: str) -> Inputs:

@@ -204,8 +204,8 @@ export interface NumbersAnswer {
   readonly numbers: readonly number[];
   readonly lines: readonly { name: string; values: readonly number[] }[];
   readonly objective: readonly number[];
-  /** Empty in sweeps of older versions. */
-  readonly gain: readonly number[];
+  /** Null where it was not measured. Empty in sweeps of older versions. */
+  readonly gain: readonly (number | null)[];
   /** Gain from which a number stands out. */
   readonly stands_out: number;
   readonly recommended: number;

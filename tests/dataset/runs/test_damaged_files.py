@@ -22,7 +22,7 @@ from fiftyone_deepcluster.dataset.runs import run_files
 from fiftyone_deepcluster.dataset.runs.intents import Intent
 from fiftyone_deepcluster.dataset.runs.kv import run_store
 from fiftyone_deepcluster.dataset.runs.orphans import find_leftovers
-from fiftyone_deepcluster.errors import RunError
+from fiftyone_deepcluster.errors import CheckpointError, RunError
 from tests.observers import Acts
 
 QUIET = {"progress": False, "compute_brain": False}
@@ -236,3 +236,18 @@ def test_damaged_results_are_none(dataset, text):
     assert stored_scores(run) is None
     fdc.retrieval_score(dataset, "dc", "ground_truth", k=2)
     assert stored_scores(run).label_field == "ground_truth"
+
+
+def test_a_damaged_network_is_needed_by_nothing_that_is_stored(dataset, caplog):
+    fdc.cluster(dataset, "frozen", "dc", **FROZEN)
+    (run_files.run_dir(dataset, "dc") / checkpoints.MODEL).write_bytes(b"cut")
+    with caplog.at_level(logging.WARNING):
+        scores = fdc.retrieval_score(dataset, "dc", "ground_truth", k=2).scores
+    assert [score.features for score in scores] == ["learned", "pixels"]
+    assert "run 'dc' is without its features before training" in caplog.text
+    assert "restore it, or repeat the run" in caplog.text
+    assert fdc.index_neighbors(dataset, "dc") == len(dataset)
+    image = dataset.first().id
+    assert len(fdc.retrieve(dataset, "dc", image, 3)) == 3
+    with pytest.raises(CheckpointError, match=r"model\.pt cannot be read"):
+        fdc.retrieve(dataset, "dc", image, 3, features="initial")

@@ -10,6 +10,7 @@ from fiftyone_deepcluster.core.progress import Observer
 from fiftyone_deepcluster.core.record import AgreementScores, Round
 from fiftyone_deepcluster.dataset.runs import lock, queue, status
 from fiftyone_deepcluster.dataset.runs.kv import find
+from fiftyone_deepcluster.errors import CancelledError
 
 
 @pytest.fixture
@@ -137,6 +138,26 @@ def test_cancel(dataset):
         observer = status.LiveObserver(dataset, "dc", "m", 1)
         assert not observer.cancelled()
         observer.finish("finished")
+
+
+def test_a_run_that_starts_while_it_is_cancelled_is_still_displayed_as_running(dataset, monkeypatch):
+    ticket = queue.enter(dataset, "dc", "m", 5)
+    started = []
+
+    def read_then_start(dataset):
+        states = status.read_states(dataset)
+        started.append(status.LiveObserver(dataset, "dc", "m", 1))
+        return states
+
+    with lock.acquire(dataset, "dc"):
+        with monkeypatch.context() as patched:
+            patched.setattr(queue, "read_states", read_then_start)
+            assert queue.request_cancel(dataset, "dc")
+        assert status.read_states(dataset)["dc"].status == "running"
+        assert queue.QueuedRun(dataset, ticket).cancelled(), "it stops nevertheless"
+        started[0].finish("cancelled")
+    queue.leave(dataset, "dc", ticket, CancelledError("stopped"))
+    assert status.read_states(dataset)["dc"].error == ""
 
 
 def test_queued_and_cancelled_before_it_began(dataset):
