@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from fiftyone_deepcluster.images.inspect import ImageFacts
 
 FAST: dict[str, Any] = {"views": 4, "runs": 6}
-"""Views and runs with ``fast``, which also trains one stage only."""
+"""Views and runs with ``fast``."""
 
 ENLARGED = 2
 """Images enlarged this many times look unlike those of the pre-training: one more stage adapts to them (measured)."""
@@ -64,8 +64,7 @@ class SelfTraining(WithEncoder):
         "pretrained for a model of timm or transformers, or a file; empty: random, which gives poor clusters.",
     )
     fast: bool = Field(
-        False,
-        description="Half the time: 4 views of every image, 6 runs of the consensus, and 1 trained stage.",
+        False, description="Half the time: 4 views of every image and 6 runs of the consensus."
     )
     layer: str | None = Field(
         None,
@@ -78,7 +77,7 @@ class SelfTraining(WithEncoder):
         le=3,
         description="Number of stages that are trained, from the last one; a stage is the layers with maps of the same "
         "size, or a quarter of a transformer's blocks. Empty: 1; 2 for images that are enlarged to twice their size or "
-        "more, unless fast.",
+        "more.",
         json_schema_extra=ADVANCED,
     )
     confident_share: float = Field(
@@ -164,7 +163,7 @@ class SelfTraining(WithEncoder):
         if self.layer is not None or self.trained_stages is not None:
             return self
         enlarged = (self.image_size or 0) >= ENLARGED * facts.side
-        return self.model_copy(update={"trained_stages": 2 if enlarged and not self.fast else 1})
+        return self.model_copy(update={"trained_stages": 2 if enlarged else 1})
 
     @property
     def starts_from_pixels(self) -> bool:

@@ -100,9 +100,6 @@ def test_one_more_stage_is_trained_where_images_are_enlarged_to_twice_their_size
     chosen = options(image_size=side).chosen_for(image_facts(images), accelerated=False)
     assert chosen.trained_stages == stages
     assert chosen.trained_share == pytest.approx(0.05 * stages), "for the estimated time"
-    assert options(image_size=side, fast=True).resolve(image_facts(images)).trained_stages == 1
-    asked = options(image_size=side, fast=True, trained_stages=2)
-    assert asked.resolve(image_facts(images)).trained_stages == 2
 
 
 def test_a_layer_and_a_number_of_stages_exclude_each_other(digits):
