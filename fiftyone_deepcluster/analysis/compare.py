@@ -50,10 +50,19 @@ class Comparison:
         """Number of images that have a label in both."""
         return int(self.counts.sum())
 
+    @property
+    def within(self) -> list[str]:
+        """Clusters of the first labeling of which at least 80 % lie in one cluster of the second."""
+        inside = self.counts.max(axis=1, initial=0) >= AGREES * self.counts.sum(axis=1)
+        return [row for row, lies in zip(self.rows, inside.tolist(), strict=True) if lies]
+
     def sentences(self) -> list[str]:
-        """The relation in words: which clusters agree, are split, or are merged."""
+        """The relation in words: which clusters agree, lie within another, are split, or are merged."""
         found = [
-            f"{len(self.agreeing)} of {len(self.rows)} clusters agree in at least {AGREES:.0%} of their images."
+            f"{len(self.agreeing)} of {len(self.rows)} clusters have a counterpart: each of the two shares at least "
+            f"{AGREES:.0%} of its images with the other.",
+            f"{len(self.within)} of {len(self.rows)} lie in one cluster of the other labeling with at least "
+            f"{AGREES:.0%} of their images.",
         ]
         found += [f"{row} is split into {', '.join(parts)}." for row, parts in self.split.items()]
         found += [f"{column} joins {', '.join(parts)}." for column, parts in self.merged.items()]
