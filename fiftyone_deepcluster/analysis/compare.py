@@ -58,11 +58,10 @@ class Comparison:
 
     def sentences(self) -> list[str]:
         """The relation in words: which clusters agree, lie within another, are split, or are merged."""
+        n = len(self.rows)
         found = [
-            f"{len(self.agreeing)} of {len(self.rows)} clusters have a counterpart: each of the two shares at least "
-            f"{AGREES:.0%} of its images with the other.",
-            f"{len(self.within)} of {len(self.rows)} lie in one cluster of the other labeling with at least "
-            f"{AGREES:.0%} of their images.",
+            f"{len(self.agreeing)} of {n} clusters have a counterpart: each shares at least {AGREES:.0%} with the other.",
+            f"{len(self.within)} of {n} clusters lie in one of the other labeling by at least {AGREES:.0%}.",
         ]
         found += [f"{row} is split into {', '.join(parts)}." for row, parts in self.split.items()]
         found += [f"{column} joins {', '.join(parts)}." for column, parts in self.merged.items()]
