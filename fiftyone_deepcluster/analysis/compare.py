@@ -58,10 +58,10 @@ class Comparison:
 
     def sentences(self) -> list[str]:
         """The relation in words: which clusters agree, lie within another, are split, or are merged."""
-        n = len(self.rows)
+        n, most = len(self.rows), f"at least {AGREES:.0%}"
         found = [
-            f"{len(self.agreeing)} of {n} clusters have a counterpart: each shares at least {AGREES:.0%} with the other.",
-            f"{len(self.within)} of {n} clusters lie in one of the other labeling by at least {AGREES:.0%}.",
+            f"{len(self.agreeing)} of {n} clusters have a counterpart: each shares {most} with the other.",
+            f"{len(self.within)} of {n} clusters lie in one of the other labeling by {most}.",
         ]
         found += [f"{row} is split into {', '.join(parts)}." for row, parts in self.split.items()]
         found += [f"{column} joins {', '.join(parts)}." for column, parts in self.merged.items()]
