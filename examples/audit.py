@@ -4,7 +4,8 @@ Run it: ``python examples/audit.py``. The true labels are only used to simulate 
 
 1797 images become the FiftyOne dataset ``deepcluster-audit``. Their labels are audited by the pixels, the most probable
 suggestions are accepted, and the corrected labels are written to a new field. A picture of the most suspicious labels,
-an HTML report and a table are written to ``examples/output``.
+an HTML report and a table are written to ``examples/output``. Running it again replaces the dataset
+with all decisions.
 """
 
 from __future__ import annotations

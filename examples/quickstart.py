@@ -5,7 +5,7 @@ Run it: ``python examples/quickstart.py`` (or ``make demo``, which installs ever
 1797 gray images of 8 x 8 pixels become the FiftyOne dataset ``deepcluster-digits``. Ten clusters are learned
 from the pixels alone; the true digits are only compared with the result. Two pictures are written to
 ``examples/output``: the images nearest to the center of each cluster, and the metrics of the rounds. Running it
-again replaces the run.
+again shows the same run, with the names that you gave its clusters; ``--rounds`` replaces a run without edits.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from __future__ import annotations
 import sys
 from argparse import SUPPRESS, ArgumentParser
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import fiftyone as fo
 from matplotlib.figure import Figure
@@ -23,11 +23,12 @@ from sklearn.datasets import load_digits
 
 import fiftyone_deepcluster as fdc
 from fiftyone_deepcluster.cli.tables import clusters_table, rounds_table
+from fiftyone_deepcluster.errors import DeepClusterError, RunNotFoundError
 
 if TYPE_CHECKING:
     from fiftyone_deepcluster.dataset.runs.run import Run
 
-DATASET = "deepcluster-digits"
+DATASET, KEY = "deepcluster-digits", "dc"
 OUTPUT = Path(__file__).parent / "output"
 EXEMPLARS = 12
 
@@ -71,7 +72,7 @@ def draw_rounds(run: Run, path: Path) -> None:
     numbers = [entry.index + 1 for entry in run.rounds]
     figure = Figure(figsize=(11, 3.2), layout="constrained")
     loss, agreement, sizes = figure.subplots(1, 3)
-    losses = [entry.loss for entry in run.rounds]
+    losses = [entry.loss or 0.0 for entry in run.rounds]
     loss.plot(numbers, losses, marker="o")
     loss.set_title("training loss (cross-entropy)")
     loss.set_ylim(0, 1.1 * max(losses))
@@ -98,22 +99,36 @@ def draw_rounds(run: Run, path: Path) -> None:
     figure.savefig(path, dpi=120)
 
 
-def main(**options: int) -> None:
-    """Cluster, print the tables, draw the pictures."""
-    dataset = make_dataset()
-    run = fdc.cluster(
+def get_run(dataset: fo.Dataset, **options: Any) -> Run:
+    """The run, which is made if there is none, or if options are given."""
+    if not options:
+        try:
+            run = fdc.load_run(dataset, KEY)
+        except RunNotFoundError:
+            pass
+        else:
+            print(f"Run {KEY!r} of {DATASET!r} is there already. To make it again, delete it in Python:")
+            print(f"fiftyone_deepcluster.delete_run(fiftyone.load_dataset({DATASET!r}), {KEY!r})")
+            return run
+    return fdc.cluster(
         dataset,
         method="deepcluster",
-        key="dc",
+        key=KEY,
         n_clusters=10,
         truth_field="ground_truth",  # measured after every round, never used
         overwrite=True,
         **options,
     )
+
+
+def main(**options: int) -> None:
+    """Cluster, print the tables, draw the pictures."""
+    dataset = make_dataset()
+    run = get_run(dataset, **options)
     print()
     print(rounds_table(run.rounds))
     print()
-    print(clusters_table(dataset.values("dc.label"), dataset.values("ground_truth.label")))
+    print(clusters_table(dataset.values(f"{KEY}.label"), dataset.values("ground_truth.label")))
     print()
     print(f"Stopped: {run.record.outcome}")
     print(f"Beside simple methods: {run.record.verdict}")
@@ -131,3 +146,5 @@ if __name__ == "__main__":
         main(**vars(parser.parse_args()))
     except KeyboardInterrupt:
         sys.exit("\nstopped; the same command continues after the last completed round")
+    except DeepClusterError as error:
+        sys.exit(str(error))

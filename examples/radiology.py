@@ -30,6 +30,7 @@ from PIL import Image
 import fiftyone_deepcluster as fdc
 from fiftyone_deepcluster.cli.tables import rounds_table
 from fiftyone_deepcluster.dataset.display.workspace import clusters_beside_the_grid
+from fiftyone_deepcluster.errors import RunExistsError
 
 if TYPE_CHECKING:
     from fiftyone_deepcluster.dataset.results.categories import Node
@@ -148,3 +149,5 @@ if __name__ == "__main__":
         main(**vars(parser.parse_args()))
     except KeyboardInterrupt:
         sys.exit("\nstopped; the same command continues after the last completed round")
+    except RunExistsError as error:  # somebody has named its clusters
+        sys.exit(str(error))

@@ -108,7 +108,7 @@ def cluster_command(  # noqa: PLR0917 - one parameter per command-line option
     ] = None,
     view: Annotated[str | None, typer.Option(help="Name of a saved view of the dataset.")] = None,
     overwrite: Annotated[
-        bool, typer.Option("--overwrite", help="Replace an existing run with this key.")
+        bool, typer.Option("--overwrite", help="Replace an existing run with this key, unless it has edits.")
     ] = False,
     resume: Annotated[bool, typer.Option("--resume", help="Resume the run with this key.")] = False,
 ) -> None:
@@ -166,7 +166,8 @@ def audit_command(  # noqa: PLR0917 - one parameter per command-line option
     ] = None,
     view: Annotated[str | None, typer.Option(help="Name of a saved view of the dataset.")] = None,
     overwrite: Annotated[
-        bool, typer.Option("--overwrite", help="Replace an existing audit with this key.")
+        bool,
+        typer.Option("--overwrite", help="Replace an existing audit with this key, unless it has decisions."),
     ] = False,
     table: Annotated[str | None, typer.Option(help="Also write the labels to this CSV file.")] = None,
     html: Annotated[str | None, typer.Option(help="Also write a report to this HTML file.")] = None,

@@ -26,7 +26,7 @@ from fiftyone_deepcluster.dataset.io.vectors import check_given, field_names, mo
 from fiftyone_deepcluster.dataset.io.write import Columns, write
 from fiftyone_deepcluster.dataset.review.assigned import join_edits
 from fiftyone_deepcluster.dataset.review.clusters import check_stored, names_by_number
-from fiftyone_deepcluster.dataset.runs import intents, lock, run_files, storage
+from fiftyone_deepcluster.dataset.runs import intents, lock, own_files, storage
 from fiftyone_deepcluster.dataset.runs.checked_call import CheckedCall
 from fiftyone_deepcluster.dataset.runs.completeness import check_kept, count_clustered
 from fiftyone_deepcluster.dataset.runs.database import DatabaseWatch, database_needed
@@ -79,8 +79,8 @@ def cluster(
         samples: dataset, view, patches view (``to_patches``) or group slice of images.
         method: name of a method (``list_methods()``) or an Options object.
         key: name of the run and prefix of its fields; a Python identifier.
-        overwrite: replace the run stored under this key and delete its fields and edits. If fitting the new
-            run fails, the old run is unchanged.
+        overwrite: replace the run stored under this key and delete its fields. If fitting the new run fails, the old
+            run is unchanged. A run with edits is not replaced, as they would be lost: delete it first.
         truth_field: field with known classes; used for evaluation only, never for training.
         patches_field: a Detections field whose objects are the images.
         media_field: field with the paths of the files to read; by default the original DICOM files for samples
@@ -100,7 +100,7 @@ def cluster(
 
     Raises:
         InputError: invalid options, images or fields; raised before training, and no field remains.
-        RunExistsError: the key is taken and ``overwrite`` is not set.
+        RunExistsError: the key is taken and ``overwrite`` is not set, or the run has edits.
         RunLockedError: another process is working on this key.
         DatabaseAwayError: FiftyOne's database was stopped, or cannot be reached.
         CancelledError: cancelled before the first round was completed. ``resume`` continues it if the first
@@ -203,7 +203,8 @@ def assign(
 
     Raises:
         RunNotFoundError: the run does not exist.
-        RunError: the run clustered precomputed vectors, so it has no network to apply.
+        RunError: the run clustered precomputed vectors, so it has no network to apply; or its network is not on this
+            machine.
         RunExistsError: the key or its fields are used otherwise on the new samples' dataset.
         RunLockedError: another process works on this key.
         DatabaseAwayError: FiftyOne's database was stopped, or cannot be reached.
@@ -300,7 +301,7 @@ def _predict(source: SampleSource, run: Run, observer: Observer | None) -> FitRe
     from fiftyone_deepcluster.api.predict import predict
     from fiftyone_deepcluster.core.history import RoundHistory
 
-    folder = run_files.run_dir(run.dataset, run.key)
+    folder = own_files.network_folder(run.dataset, run.key, run.uid)
     check_weights(run.key, run.resolved_options, folder / checkpoints.MODEL)
     found = predict(folder, source.images, observer=observer)
     n, failed = len(source), len(found.errors)

@@ -238,6 +238,17 @@ def test_many_suggestions_are_accepted_after_a_look_and_written(queue):
     expect(part(page, "dc-audit-last")).to_contain_text("Undone: wrote")
     assert dataset.values("doubtful.label") == before
 
+    dataset.set_values("words", ["mine"] * N)
+    page.keyboard.press("l")
+    field.fill("words")
+    expect(part(page, "dc-write-counts")).to_have_text(f"{N} keep a label that somebody else has written.")
+    expect(part(page, "dc-dialog-ok")).to_be_disabled()
+    part(page, "dc-write-replace").click()
+    expect(part(page, "dc-dialog-ok")).to_have_text(f"Write {N} labels")
+    part(page, "dc-dialog-ok").click()
+    expect(part(page, "dc-audit-last")).to_contain_text("wrote 300 labels to 'words'")
+    assert dataset.values("words") == written
+
 
 def test_the_scores_are_fitted_again_while_the_next_image_is_there(queue):
     page, dataset = queue

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from sklearn.datasets import load_digits
 
+import fiftyone_deepcluster as fdc
 from fiftyone_deepcluster.app import names
 from fiftyone_deepcluster.app.operators import AuditLabels
 from fiftyone_deepcluster.dataset.audit.audit import list_audits, load_audit
@@ -58,6 +59,10 @@ def test_the_suspicious_labels_are_found(make_context, labeled):
     assert form.get_property("key").invalid
     form = inputs_of(AuditLabels(), make_context(labeled, {"embeddings_field": "pixels", "overwrite": True}))
     assert not form.get_property("key").invalid
+    review = fdc.review_labels(labeled, refit_every=0)
+    review.decide(review.queue(1)["items"][0]["id"], "keep")
+    form = inputs_of(AuditLabels(), make_context(labeled, {"embeddings_field": "pixels", "overwrite": True}))
+    assert "has 1 edit" in form.get_property("key").error_message
 
 
 def test_from_a_script(plugin, labeled):

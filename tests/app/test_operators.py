@@ -17,6 +17,7 @@ from fiftyone.operators.delegated import DelegatedOperationService
 from fiftyone.operators.executor import ExecutionError, ExecutionResult, prepare_operator_executor
 from PIL import Image
 
+import fiftyone_deepcluster as fdc
 from fiftyone_deepcluster.app import names
 from fiftyone_deepcluster.app.operators import (
     ClusterImages,
@@ -176,6 +177,18 @@ def test_form_warns_before_it_replaces_a_run(make_context, clustered):
     inputs = inputs_of(ClusterImages(), make_context(clustered, {"key": "dc", "overwrite": True}))
     assert not inputs.get_property("key").invalid
     assert "replaced" in inputs.get_property("overwritten").view.label
+
+
+def test_form_does_not_replace_a_run_with_edits(make_context, clustered):
+    review = fdc.review(clustered, "dc")
+    review.rename(review.names()[0], "mine")
+    inputs = inputs_of(ClusterImages(), make_context(clustered, {"key": "dc", "overwrite": True}))
+    place = inputs.get_property("key")
+    assert place.invalid
+    assert "has 1 edit, which replacing it would discard" in place.error_message
+    review.undo()
+    inputs = inputs_of(ClusterImages(), make_context(clustered, {"key": "dc", "overwrite": True}))
+    assert not inputs.get_property("key").invalid
 
 
 def test_run_from_a_script_with_nothing_but_a_method(plugin, digits_dataset):

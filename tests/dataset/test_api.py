@@ -99,6 +99,7 @@ def test_taken_key_is_refused_and_overwritten_on_request(make_digits):
     fdc.review(dataset, "dc").rename("cluster-01", "one")
     with pytest.raises(RunExistsError, match="overwrite=True"):
         fdc.cluster(dataset, key="dc", **FROZEN)
+    fdc.review(dataset, "dc").undo()  # else it is not replaced: tests/dataset/runs/test_kept_edits.py
     second = fdc.cluster(dataset, key="dc", overwrite=True, **{**FROZEN, "n_clusters": 3})
     assert second.uid != first.uid
     assert sorted(dataset.distinct("dc.label")) == ["cluster-00", "cluster-01", "cluster-02"]

@@ -105,7 +105,7 @@ def test_files_that_another_user_may_not_read(dataset, user, make_digits):
         "fdc.delete_run(dataset, 'dc')": f"DiskError: the files of run 'dc' {CHANGED}",
         "fdc.resume(dataset, 'dc', rounds=2, progress=False)": "RunError: run 'dc' cannot be resumed: ",
         CLUSTER.format(key="dc", overwrite=True): f"DiskError: the files of run 'dc' {CHANGED}",
-        f"fdc.assign(fo.load_dataset({more.name!r}), 'dc', from_dataset=dataset)": "CheckpointError: ",
+        f"fdc.assign(fo.load_dataset({more.name!r}), 'dc', from_dataset=dataset)": "RunError: the network of run",
         "fdc.probe(dataset, 'dc', 'ground_truth')": "RunError: /",
         "fdc.build_tree(dataset, 'dc')": "RunError: /",
         "fdc.draw_filters(dataset, 'dc')": "RunError: /",

@@ -73,7 +73,7 @@ def test_resume_what_is_not_there_or_was_edited(make_digits):
     assert fdc.list_runs(dataset) == ["dc"]
     edits = fdc.review(dataset, "dc")
     edits.rename(edits.names()[0], "zero")
-    with pytest.raises(RunError, match=r"1 edits.*undo\(1\)"):
+    with pytest.raises(RunError, match=r"1 edit, .*undo\(1\)"):
         fdc.resume(dataset, "dc", rounds=2, progress=False)
     edits.undo()
     dataset.delete_samples(dataset.first().id)

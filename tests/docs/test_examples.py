@@ -9,6 +9,8 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
+import fiftyone_deepcluster as fdc
+
 EXAMPLES = Path(__file__).resolve().parents[2] / "examples"
 # one round shows that an example works; how well it does is the benchmarks' business
 _ARGUMENTS = {
@@ -36,14 +38,14 @@ def _program(example):
 
 @pytest.fixture
 def run(fiftyone_home, tmp_path):
-    """Call it with an example's name: a copy of it runs, so that the checkout stays clean."""
+    """Call it with an example's name and arguments: a copy of it runs, so that the checkout stays clean."""
     import fiftyone as fo
 
-    def call(name):
+    def call(name, *arguments):
         copy = (tmp_path / name).with_suffix(".py")
         copy.write_text(_program(EXAMPLES / name))
         done = subprocess.run(
-            [sys.executable, "-W", "ignore", str(copy), *_ARGUMENTS.get(name, ())],
+            [sys.executable, "-W", "ignore", str(copy), *arguments],
             capture_output=True, text=True, check=False, cwd=tmp_path, env=os.environ.copy(),
         )  # fmt: skip
         assert done.returncode == 0, done.stderr[-3000:]
@@ -61,7 +63,7 @@ def run(fiftyone_home, tmp_path):
     "name", sorted(path.name for path in EXAMPLES.iterdir() if path.suffix in (".py", ".ipynb"))
 )
 def test_example_runs_and_leaves_its_pictures(name, run):
-    printed, output = run(name)
+    printed, output = run(name, *_ARGUMENTS.get(name, ()))
 
     assert ("Wrong labels: 32 of 400" if name == "audit.py" else "cluster-00") in printed
     for picture in _PICTURES.get(name, ()):
@@ -69,6 +71,21 @@ def test_example_runs_and_leaves_its_pictures(name, run):
             low, high = image.convert("L").getextrema()
             assert min(image.size) > 200
             assert high - low > 100
+
+
+@pytest.mark.slow
+def test_the_quickstart_keeps_a_reviewed_run(run):
+    import fiftyone as fo
+
+    run("quickstart.py", "--rounds", "1")
+    dataset = fo.load_dataset("deepcluster-digits")
+    fdc.review(dataset, "dc").rename("cluster-00", "mine")
+    printed, _ = run("quickstart.py")
+    assert "is there already" in printed
+    assert "mine" in printed
+    with pytest.raises(AssertionError, match="run 'dc' of 'deepcluster-digits' has 1 edit"):
+        run("quickstart.py", "--rounds", "2")
+    assert "mine" in fdc.load_run(dataset, "dc").names()
 
 
 @pytest.mark.parametrize("notebook", sorted(EXAMPLES.glob("*.ipynb")), ids=lambda path: path.name)

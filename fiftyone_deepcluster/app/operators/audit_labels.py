@@ -134,6 +134,7 @@ def _add_groups(inputs: types.Object, ctx: foo.ExecutionContext) -> None:
 def _add_key(inputs: types.Object, ctx: foo.ExecutionContext) -> None:
     """Add the key, and a switch to replace an audit that has it."""
     from fiftyone_deepcluster.dataset.audit.audit import list_audits
+    from fiftyone_deepcluster.dataset.runs.kept_edits import check_may_replace
 
     inputs.str("key", default=_KEY, label="Key", description="Name of the audit and prefix of its fields.")
     key = values.text(ctx.params, "key") or _KEY
@@ -144,11 +145,12 @@ def _add_key(inputs: types.Object, ctx: foo.ExecutionContext) -> None:
                 "overwrite",
                 default=False,
                 label=f"Replace the audit {key!r}",
-                description="Its fields, decisions and their log are deleted.",
+                description="Its fields are deleted. An audit with decisions is not replaced.",
                 view=types.CheckboxView(),
             )
             if not values.switch(ctx.params, "overwrite"):
                 raise InputError(f"there is an audit {key!r}; choose another key, or replace it")
+            check_may_replace(ctx.dataset, key, "audit")
         else:
             check_free(ctx.dataset, FieldNames(key, None, "audit"))
     except DeepClusterError as error:

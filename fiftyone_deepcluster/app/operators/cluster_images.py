@@ -14,6 +14,7 @@ from fiftyone_deepcluster.app.operators.job_operator import JobOperator
 from fiftyone_deepcluster.app.params import method_field, parse_call, use_of_vectors, without_vector
 from fiftyone_deepcluster.app.typed_names import name_problems
 from fiftyone_deepcluster.dataset.io.read_images import DICOM_PATH, image_slices
+from fiftyone_deepcluster.errors import RunExistsError
 from fiftyone_deepcluster.methods.base import METHODS
 
 if TYPE_CHECKING:
@@ -186,18 +187,24 @@ def _add_key(inputs: types.Object, ctx: foo.ExecutionContext) -> None:
 
 
 def _add_overwrite(inputs: types.Object, ctx: foo.ExecutionContext, key: str) -> None:
+    from fiftyone_deepcluster.dataset.runs.kept_edits import check_may_replace
+
     inputs.bool("overwrite", default=False, label=f"Replace the run {key!r}", view=types.SwitchView())
     if not values.switch(ctx.params, "overwrite"):
         shared_inputs.complain(
             inputs, "key", f"the run {key!r} exists already; choose another name, or replace it"
         )
         return
+    try:
+        check_may_replace(ctx.dataset, key)
+    except RunExistsError as error:
+        shared_inputs.complain(inputs, "key", error)
+        return
     inputs.view(
         "overwritten",
         types.Warning(
             label=f"The run {key!r} will be replaced",
-            description="Its clusters, their names and the edit log are deleted when the new run "
-            "is finished. Labels written to other fields are kept.",
+            description="Its clusters are deleted when the new run is finished; labels in other fields are kept.",
         ),
     )
 

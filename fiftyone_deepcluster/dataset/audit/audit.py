@@ -32,6 +32,7 @@ from fiftyone_deepcluster.dataset.io.vectors import check_given, model_name
 from fiftyone_deepcluster.dataset.review.clusters import check_there
 from fiftyone_deepcluster.dataset.runs import intents, lock, storage
 from fiftyone_deepcluster.dataset.runs.database import all_need_database, database_needed
+from fiftyone_deepcluster.dataset.runs.kept_edits import check_may_replace
 from fiftyone_deepcluster.dataset.runs.references import RunNames
 from fiftyone_deepcluster.errors import RunExistsError
 from fiftyone_deepcluster.methods.base import Options, parse_options
@@ -184,7 +185,7 @@ def audit_labels(
         group_field: field with groups such as patients, series or splits: images of one group are not evidence for
             each other's labels, and near duplicates in different groups are reported.
         patches_field: a Detections field whose objects are the images.
-        overwrite: replace the audit stored under this key with its fields, decisions and log.
+        overwrite: replace the audit stored under this key and delete its fields; one with decisions is not replaced.
         seed: random seed of the cross-validation's folds.
         device: "auto", "cpu", "cuda" or "cuda:1": where neighbors are searched and classifiers fitted, also when the
             scores are fitted again after decisions; "auto" then if there is no such device.
@@ -196,7 +197,7 @@ def audit_labels(
     Raises:
         InputError: fields that are missing or cannot be used, or labels that cannot be audited; nothing is written.
         OptionsError: no such device, or no such model.
-        RunExistsError: the key is taken and ``overwrite`` is not set.
+        RunExistsError: the key is taken and ``overwrite`` is not set, or the audit has decisions.
         RunLockedError: another process is working on this key.
         CancelledError: cancelled; nothing is written.
     """
@@ -241,8 +242,9 @@ def _old_audit(dataset: fo.Dataset, names: FieldNames, overwrite: bool) -> inten
     if not overwrite:
         raise RunExistsError(
             f"{dataset.name!r} already has an audit {names.key!r}; choose another key, or overwrite=True to replace it "
-            "with its decisions"
+            "unless it has decisions"
         )
+    check_may_replace(dataset, names.key, "audit")
     header, _ = storage.header_of(dataset, names.key, "audit")
     check_free(dataset, names, but=storage.fields_of(dataset, names.key, "audit"))
     return intents.Intent("delete", names.key, header.uid, header.patches_field, kind="audit")

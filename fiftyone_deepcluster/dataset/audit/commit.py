@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from fiftyone_deepcluster.dataset.audit.decisions import read_decision
 from fiftyone_deepcluster.dataset.audit.queue import find_documents
 from fiftyone_deepcluster.dataset.review.apply import stored_label
-from fiftyone_deepcluster.dataset.review.edit_log import Entry
+from fiftyone_deepcluster.dataset.review.edit_log import EditLog, Entry
 from fiftyone_deepcluster.dataset.review.members import members_of
 from fiftyone_deepcluster.dataset.review.own_field import own_field
 from fiftyone_deepcluster.errors import InputError
@@ -19,24 +19,36 @@ if TYPE_CHECKING:
     from fiftyone_deepcluster.dataset.review.old_values import Old
 
 
-def commit_draft(audit: Audit, field: str | None) -> tuple[Entry, list[Old]]:
-    """The edit that writes the decided labels to a field; to another field than the audited one, all labels.
+@dataclass(frozen=True)
+class CommitDraft:
+    """What writing the decided labels to a field would do.
 
-    Raises:
-        InputError: a field that cannot hold the labels, or nothing to write.
+    Attributes:
+        entry: the edit as it will be logged.
+        images: images whose value changes, with their current values.
+        n_kept: number of images that keep a value that is not that of the audit.
     """
-    entry, olds = _draft(audit, field)
-    if not entry.written:
+
+    entry: Entry
+    images: list[Old] = field(default_factory=list)
+    n_kept: int = 0
+
+
+def commit_draft(audit: Audit, target: str | None, *, overwrite: bool) -> CommitDraft:
+    """The edit that writes the decided labels to a field; arguments and errors as ``LabelReview.commit``."""
+    draft = _draft(audit, target, overwrite)
+    if not draft.entry.written:
         raise InputError(
-            f"field={field or audited_field(audit)!r}: nothing to write, because the decisions of audit "
+            f"field={target or audited_field(audit)!r}: nothing to write, because the decisions of audit "
             f"{audit.key!r} change no label of this field; decide, then commit"
         )
-    return entry, olds
+    return draft
 
 
-def count_commit(audit: Audit, field: str | None) -> dict[str, Any]:
+def count_commit(audit: Audit, target: str | None, *, overwrite: bool) -> dict[str, Any]:
     """What writing to a field would do, see ``LabelReview.preview_commit``."""
-    entry, olds = _draft(audit, field)
+    draft = _draft(audit, target, overwrite)
+    entry, olds = draft.entry, draft.images
     given = {image: before for image, (before, _) in _labels(audit, same_field=False).items()}
     pairs = Counter((given[str(old.image_id)], entry.written[old.which]) for old in olds)
     changed = [(one, other, n) for (one, other), n in pairs.items() if one != other]
@@ -45,24 +57,49 @@ def count_commit(audit: Audit, field: str | None) -> dict[str, Any]:
         "n": len(olds),
         "pairs": [{"given": one, "label": other, "n": n} for one, other, n in changed],
         "n_as_given": sum(n for (one, other), n in pairs.items() if one == other),
+        "n_kept": draft.n_kept,
         "made_field": entry.made_field,
     }
 
 
-def _draft(audit: Audit, field: str | None) -> tuple[Entry, list[Old]]:
+def _draft(audit: Audit, target: str | None, overwrite: bool) -> CommitDraft:
     """The edit; empty if the field already holds all labels that would be written."""
     own = audited_field(audit)
-    target = own if field is None else field
+    target = own if target is None else target
     path, missing = own_field(audit, target, texts=True)
     same_field = path == audit.fields.prefix + own.removeprefix(audit.fields.prefix)
-    labels = {image: label for image, (_, label) in _labels(audit, same_field).items()}
+    pairs = _labels(audit, same_field)
+    labels = {image: label for image, (_, label) in pairs.items()}
     texts = sorted(set(labels.values()))
     number = {text: which for which, text in enumerate(texts)}
     found = members_of(audit, list(labels), path) if labels else []
     olds = [replace(old, which=number[labels[str(old.image_id)]]) for old in found]
-    olds = [old for old in olds if stored_label(old.value) != texts[old.which]]
-    text = f"wrote {len(olds):,} label{'' if len(olds) == 1 else 's'} to {target!r}"
-    return Entry("commit", text, texts, field=path, made_field=missing), olds
+    others = [old for old in olds if stored_label(old.value) != texts[old.which]]
+    if overwrite:
+        chosen = others
+    else:
+        before = {image: given for image, (given, _) in pairs.items()} if same_field else {}
+        chosen = _replaceable(others, before | _committed(audit, path))
+    text = f"wrote {len(chosen):,} label{'' if len(chosen) == 1 else 's'} to {target!r}"
+    entry = Entry("commit", text, texts, field=path, made_field=missing)
+    return CommitDraft(entry, chosen, len(others) - len(chosen))
+
+
+def _replaceable(olds: list[Old], known: dict[str, str]) -> list[Old]:
+    """Images without a label, or with a known one; the labels of others are somebody else's."""
+    return [old for old in olds if stored_label(old.value) in (None, known.get(str(old.image_id)))]
+
+
+def _committed(audit: Audit, path: str) -> dict[str, str]:
+    """Id of each image -> label that the newest commit of the audit to a field wrote."""
+    log = EditLog(audit.dataset, audit.uid)
+    return {
+        str(old.image_id): entry.written[old.which]
+        for entry in log.entries()
+        if entry.verb == "commit" and entry.field == path and not entry.undone
+        for olds in log.olds(entry)
+        for old in olds
+    }
 
 
 def audited_field(audit: Audit) -> str:

@@ -208,32 +208,41 @@ class LabelReview(EditHistory):
         found = suggestions_above(self.audit, p_wrong, read_filter(wanted))
         return preview(self.audit, found, n, seed)
 
-    def commit(self, field: str | None = None, *, dry_run: bool = False) -> Change:
+    def commit(self, field: str | None = None, *, overwrite: bool = False, dry_run: bool = False) -> Change:
         """Write the decided labels to a field, as one edit.
 
         Args:
             field: None: the audited field itself; only labels that a decision changed are written. Another field gets
                 all labels: as decided, else as given; excluded images get none. A missing field is created.
+            overwrite: also replace labels that somebody else has written: in the audited field, labels changed since
+                the audit; in another field, all that no commit of this audit has written.
             dry_run: only count the labels that would change.
+
+        Returns:
+            The effect. Its ``n_kept`` is the number of images that keep another label without ``overwrite``.
 
         Raises:
             InputError: a field that cannot hold the labels, or nothing to write.
         """
+        arguments.yes_or_no(overwrite=overwrite)
         with self._editing(dry_run):
-            return self._make(*commit_draft(self.audit, field), dry_run)
+            draft = commit_draft(self.audit, field, overwrite=overwrite)
+            return self._make(draft.entry, draft.images, dry_run, n_kept=draft.n_kept)
 
-    def preview_commit(self, field: str | None = None) -> dict[str, Any]:
+    def preview_commit(self, field: str | None = None, *, overwrite: bool = False) -> dict[str, Any]:
         """What ``commit`` would do.
 
         Returns:
             JSON values: ``n`` labels that would change; ``pairs``: given label, other label that is written, and their
-            number; ``n_as_given`` of the ``n`` that are written as given; ``made_field``: the field would be created.
+            number; ``n_as_given`` of the ``n`` that are written as given; ``n_kept`` images that keep another label;
+            ``made_field``: the field would be created.
 
         Raises:
             InputError: as ``commit``.
         """
+        arguments.yes_or_no(overwrite=overwrite)
         check_there(self.audit)
-        return count_commit(self.audit, field)
+        return count_commit(self.audit, field, overwrite=overwrite)
 
     # ---------------------------------------------------------------- scores
 
@@ -311,10 +320,10 @@ class LabelReview(EditHistory):
             )
         return found
 
-    def _make(self, entry: Entry, olds: list[Old], dry_run: bool) -> Change:
+    def _make(self, entry: Entry, olds: list[Old], dry_run: bool, *, n_kept: int = 0) -> Change:
         if olds and not dry_run:
             apply_edit(self.audit, self._log, self._log.begin(entry, olds))
-        return Change(len(olds), 0, entry.text, counted=self.audit.fields.counted(len(olds)))
+        return Change(len(olds), n_kept, entry.text, counted=self.audit.fields.counted(len(olds)))
 
     def _followed(self, change: Change, dry_run: bool) -> Change:
         """The change, after a refit if one is due; if the refit fails, the decisions are kept."""

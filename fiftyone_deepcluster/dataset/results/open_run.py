@@ -10,12 +10,11 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, TypeVar
 
 from fiftyone_deepcluster.core import checkpoints
-from fiftyone_deepcluster.core.disk import is_readable_file
 from fiftyone_deepcluster.dataset.io.read_fields import read_values
 from fiftyone_deepcluster.dataset.io.read_images import all_images, collect_images, media_field_of
 from fiftyone_deepcluster.dataset.review.clusters import check_there
 from fiftyone_deepcluster.dataset.review.edit_lock import hold
-from fiftyone_deepcluster.dataset.runs import run_files, storage
+from fiftyone_deepcluster.dataset.runs import own_files, run_files, storage
 from fiftyone_deepcluster.dataset.runs.given_weights import check_weights, lost_weights
 from fiftyone_deepcluster.dataset.runs.references import names_kept
 from fiftyone_deepcluster.errors import CheckpointError, InputError, RunError, RunLockedError
@@ -52,7 +51,7 @@ def images_of(run: Run) -> SampleSource:
     everything = all_images(run.dataset, run.patches_field)
     ids = everything.values("id")
     existing = set(ids)
-    job = run_files.load_job(run_files.run_dir(run.dataset, run.key))
+    job = own_files.own_job(run.dataset, run.key, run.uid)
     fitted = [name for name in (job.ids if job else []) if name in existing]
     known = set(fitted)
     labels = everything.values(run.fields.view_path("label"))
@@ -82,16 +81,12 @@ def chosen_rows(source: SampleSource, samples: fo.core.collections.SampleCollect
     return rows
 
 
-def has_network(run: Run) -> bool:
-    """Whether the run's network is stored on this machine, and this user may read it."""
-    return is_readable_file(run_files.run_dir(run.dataset, run.key) / checkpoints.MODEL)
-
-
 def has_initial(run: Run) -> bool:
     """Whether the run's network before training can be built on this machine; a damaged file is also a warning."""
     file = run_files.run_dir(run.dataset, run.key) / checkpoints.MODEL
     try:
-        return has_network(run) and not lost_weights(run.resolved_options, file, initial=True)
+        known = own_files.has_network(run.dataset, run.key, run.uid)
+        return known and not lost_weights(run.resolved_options, file, initial=True)
     except CheckpointError as error:
         logger.warning("run %r is without its features before training: %s", run.key, error)
         return False
@@ -110,24 +105,13 @@ def open_run(
     from fiftyone_deepcluster.api.trained_run import reopen
 
     run = _as_named_now(run)
-    folder = run_files.run_dir(run.dataset, run.key)
     if run.only_vectors:
         raise RunError(
             f"run {run.key!r} clustered precomputed vectors, so it has no network; choose a run of a "
             "method that trains a network, or of 'frozen' with a backbone"
         )
-    run_files.check_readable(folder / checkpoints.MODEL, f"the network of run {run.key!r}")
-    if not has_network(run):
-        raise RunError(
-            f"the network of run {run.key!r} is not in {folder}: the run was made on another machine, assigned from "
-            "another dataset (use the run there), or its files were deleted; cluster again with overwrite=True"
-        )
+    folder = own_files.network_folder(run.dataset, run.key, run.uid)
     check_weights(run.key, run.resolved_options, folder / checkpoints.MODEL, initial=initial)
-    job = run_files.readable_job(folder)
-    if job is not None and job.header.uid != run.uid:
-        raise RunError(
-            f"the network in {folder} is that of another run, not of {run.key!r}; cluster again with overwrite=True"
-        )
     with reopen(folder, source.images, observer) as trained_run:
         yield trained_run
 

@@ -107,7 +107,7 @@ def _check_field(run: KeptRun, path: str) -> None:
         what = "run" if kind == "clusters" else "audit"
         raise RunError(
             f"the field {path} of {what} {run.key!r} was deleted from {dataset.name!r}; "
-            f"{way_back(dataset, run.key, kind)}"
+            f"{way_back(dataset, run.key, run.uid, kind)}"
         )
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from fiftyone_deepcluster.dataset.runs import run_files
+from fiftyone_deepcluster.dataset.runs.own_files import readable_own_job
 from fiftyone_deepcluster.errors import RunError
 
 if TYPE_CHECKING:
@@ -46,17 +46,18 @@ def check_kept(
     )
 
 
-def count_lost(dataset: fo.Dataset, names: FieldNames, n_images: int) -> int:
+def count_lost(dataset: fo.Dataset, names: FieldNames, uid: str, n_images: int) -> int:
     """Number of images of a run that have neither a cluster nor an error, as after a crash of the database.
 
     Args:
         dataset: dataset of the run.
         names: names of the fields of the run.
+        uid: its unique id.
         n_images: number of images that were clustered. If as many have a label, 0 is returned at once.
     """
     if count_clustered(dataset, names) >= n_images:
         return 0
-    job = run_files.readable_job(run_files.run_dir(dataset, names.key))
+    job = readable_own_job(dataset, names.key, uid)
     if job is None:  # assigned, or made elsewhere: whether images were deleted since is unknown
         return 0
     from bson import ObjectId
@@ -73,9 +74,9 @@ def count_lost(dataset: fo.Dataset, names: FieldNames, n_images: int) -> int:
     return lost
 
 
-def way_back(dataset: fo.Dataset, key: str, kind: RunKind = "clusters") -> str:
+def way_back(dataset: fo.Dataset, key: str, uid: str, kind: RunKind = "clusters") -> str:
     """How to restore values of a run that were deleted or lost by the database; last part of an error message."""
-    if kind == "clusters" and run_files.readable_job(run_files.run_dir(dataset, key)) is not None:
+    if kind == "clusters" and readable_own_job(dataset, key, uid) is not None:
         return f"resume(samples, {key!r}) writes it again, without training"
     what, again = ("run", "cluster") if kind == "clusters" else ("audit", "audit_labels")
     delete = f"delete_{what}(samples, {key!r})"

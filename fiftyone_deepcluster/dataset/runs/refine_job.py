@@ -6,7 +6,6 @@ from collections import Counter, defaultdict
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from fiftyone_deepcluster.core import checkpoints
 from fiftyone_deepcluster.dataset.io.read_fields import read_values
 from fiftyone_deepcluster.dataset.io.read_images import all_images, collect_images, media_field_of
 from fiftyone_deepcluster.dataset.io.write import NOISE
@@ -14,7 +13,7 @@ from fiftyone_deepcluster.dataset.review.apply import complete_edits
 from fiftyone_deepcluster.dataset.review.clusters import check_there
 from fiftyone_deepcluster.dataset.review.edit_log import EditLog
 from fiftyone_deepcluster.dataset.review.reviewed import reviewed
-from fiftyone_deepcluster.dataset.runs import lock, run_files, storage
+from fiftyone_deepcluster.dataset.runs import lock, own_files, run_files, storage
 from fiftyone_deepcluster.errors import InputError, RunError
 
 if TYPE_CHECKING:
@@ -103,27 +102,20 @@ def network_of(dataset: fo.Dataset, settings: dict[str, object]) -> Path:
     """Folder with the network of the run that is refined.
 
     Raises:
-        RunError: the run was deleted, its files are not on this machine, or this user may not read them.
+        RunError: the run was deleted, or as ``own_files.network_folder``.
     """
-    uid = settings[REFINES]
+    uid = str(settings[REFINES])
     for key in storage.keys(dataset):
         if storage.header_of(dataset, key)[0].uid == uid:
-            folder = run_files.run_dir(dataset, key)
-            run_files.check_readable(folder / checkpoints.MODEL, f"the network of run {key!r}")
-            if (folder / checkpoints.MODEL).is_file():
-                return folder
-            raise RunError(
-                f"the network of run {key!r} is not in {folder}: the run was made on another machine, or assigned from "
-                "another dataset; refine it there"
-            )
+            return own_files.network_folder(dataset, key, uid)
     raise RunError("the run that this one refines was deleted; refine another run")
 
 
 def _placed(run: Run, log: EditLog) -> set[str]:
     """Ids of images whose cluster a person has chosen individually: moved or rejected, and not split since."""
-    job = run_files.load_job(run_files.run_dir(run.dataset, run.key))
+    job = own_files.own_job(run.dataset, run.key, run.uid)
     placed: set[str] = set()
-    if job is not None and job.header.uid == run.uid and job.decided is not None:
+    if job is not None and job.decided is not None:
         pairs = zip(job.ids, job.decided.fixed, strict=True)
         placed = {image for image, fixed in pairs if fixed}
     for entry in log.entries():

@@ -7,16 +7,17 @@ from typing import TYPE_CHECKING, Any
 
 from fiftyone_deepcluster.api.resuming import MAY_CHANGE
 from fiftyone_deepcluster.core import arguments, checkpoints
-from fiftyone_deepcluster.dataset.io.fields import FieldNames, has_values, is_key
+from fiftyone_deepcluster.dataset.io.fields import FieldNames, is_key
 from fiftyone_deepcluster.dataset.io.inputs import read_inputs
 from fiftyone_deepcluster.dataset.io.read_fields import NoFieldError
 from fiftyone_deepcluster.dataset.io.read_images import all_images, collect_images, media_field_of
 from fiftyone_deepcluster.dataset.io.vectors import check_given
-from fiftyone_deepcluster.dataset.review.edit_log import EditLog
 from fiftyone_deepcluster.dataset.runs import run_files, storage
 from fiftyone_deepcluster.dataset.runs.checked_call import CheckedCall
 from fiftyone_deepcluster.dataset.runs.given_weights import ANOTHER_KEY, check_weights
 from fiftyone_deepcluster.dataset.runs.interrupted import find_interrupted
+from fiftyone_deepcluster.dataset.runs.kept_edits import count_edits
+from fiftyone_deepcluster.dataset.runs.own_files import check_own
 from fiftyone_deepcluster.dataset.runs.references import RunNames
 from fiftyone_deepcluster.dataset.runs.refine_job import network_of
 from fiftyone_deepcluster.dataset.runs.run import list_runs
@@ -121,12 +122,16 @@ def find_job(dataset: fo.Dataset, key: str) -> tuple[Path, run_files.ClusterJob]
 
     Raises:
         RunNotFoundError: there is nothing to resume; the message says why.
-        RunError: the job cannot be read.
+        RunError: the job cannot be read, or it is that of an earlier run.
     """
     found = _read_job(dataset, key) if is_key(key) else None
+    stored = storage.header_of(dataset, key)[0] if key in storage.keys(dataset) else None
     if found is not None:
+        folder, _ = found
+        if stored is not None and folder == run_files.run_dir(dataset, key):
+            check_own(folder, key, stored.uid)
         return found
-    if key in storage.keys(dataset):
+    if stored is not None:
         raise RunNotFoundError(
             f"the files of run {key!r} are not in {run_files.run_dir(dataset, key)}: the run was made on another "
             "machine, or assigned from another dataset; cluster again with overwrite=True"
@@ -169,18 +174,22 @@ def _read_job(dataset: fo.Dataset, key: str) -> tuple[Path, run_files.ClusterJob
 def check_unedited(dataset: fo.Dataset, key: str, job: run_files.ClusterJob) -> None:
     """Raise RunError if the run has edits, because resuming would discard them.
 
-    Edits of clusters that somebody deleted with their field are gone already.
+    Of a run that is being replaced, those of the run that is still there count.
     """
-    entries = [entry for entry in EditLog(dataset, job.header.uid).entries() if not entry.undone]
-    names = FieldNames(key, job.header.patches_field)
-    if not entries or key not in storage.keys(dataset):
+    if key not in storage.keys(dataset):
         return
-    if has_values(dataset, names, names.path("label")):
+    header, _ = storage.header_of(dataset, key)
+    n_edits = count_edits(dataset, FieldNames(key, header.patches_field), header.uid)
+    if n_edits and header.uid == job.header.uid:
         raise RunError(
-            f"run {key!r} has {len(entries)} edits, which resuming would discard; undo them "
-            f"(review(samples, {key!r}).undo({len(entries)})), or cluster under another key"
+            f"run {key!r} has {n_edits:,} edit{'' if n_edits == 1 else 's'}, which resuming would discard; undo them "
+            f"(review(samples, {key!r}).undo({n_edits})), or cluster under another key"
         )
-    logger.warning("the clusters of run %r were deleted, and its edits (%d) with them", key, len(entries))
+    if n_edits:
+        raise RunError(
+            f"run {key!r} was edited since its replacement was interrupted, and resuming the replacement would discard "
+            f"that; undo the edits (review(samples, {key!r}).undo({n_edits})), or cluster under another key"
+        )
 
 
 def warn_of_assigned(dataset: fo.Dataset, key: str, job: run_files.ClusterJob) -> None:

@@ -336,14 +336,14 @@ def _header(dataset: fo.Dataset, key: str) -> tuple[storage.RunHeader, datetime]
 
 def _warn_of_lost(dataset: fo.Dataset, uid: str, names: FieldNames, n_images: int) -> None:
     """Warn of lost clusters, again only if there are more or fewer: the panel loads a run at every request."""
-    found = _find_lost(dataset, names, n_images)
+    found = _find_lost(dataset, uid, names, n_images)
     if changed((dataset._doc.id, uid, "lost clusters"), found) and found is not None:
-        logger.warning("%s; %s", found, way_back(dataset, names.key))
+        logger.warning("%s; %s", found, way_back(dataset, names.key, uid))
 
 
-def _find_lost(dataset: fo.Dataset, names: FieldNames, n_images: int) -> str | None:
+def _find_lost(dataset: fo.Dataset, uid: str, names: FieldNames, n_images: int) -> str | None:
     """What the database lost of the clusters, or that they were deleted with their field; None if neither."""
-    lost, path = count_lost(dataset, names, n_images), names.path("label")
+    lost, path = count_lost(dataset, names, uid, n_images), names.path("label")
     if not lost and dataset.get_field(path) is not None:
         return None
     dataset.reload()  # another process may have deleted the field, or added it

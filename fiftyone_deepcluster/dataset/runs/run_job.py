@@ -23,6 +23,7 @@ from fiftyone_deepcluster.dataset.runs import intents, lock, run_files, status, 
 from fiftyone_deepcluster.dataset.runs.checked_call import CheckedCall, as_begun, followed
 from fiftyone_deepcluster.dataset.runs.completeness import check_kept
 from fiftyone_deepcluster.dataset.runs.database import DatabaseWatch, is_away
+from fiftyone_deepcluster.dataset.runs.kept_edits import check_may_replace
 from fiftyone_deepcluster.dataset.runs.processes import rank, wait_for_all
 from fiftyone_deepcluster.dataset.runs.references import followed_meanwhile, names_kept
 from fiftyone_deepcluster.dataset.runs.refine_job import REVIEWED_WEIGHT, known_with, network_of
@@ -117,7 +118,7 @@ def _check_key_free(call: CheckedCall) -> bool:
     """Whether an existing run under the key will be replaced.
 
     Raises:
-        RunExistsError: the key is taken by a run or field that may not be replaced.
+        RunExistsError: the key is taken by a run or field that may not be replaced, or the run has edits.
     """
     dataset, key = call.dataset, call.key
     if key not in storage.keys(dataset):
@@ -125,6 +126,8 @@ def _check_key_free(call: CheckedCall) -> bool:
         return False
     if not call.replaces:
         raise storage.run_exists(dataset, key)
+    if call.folder is None:  # resume has checked it
+        check_may_replace(dataset, key)
     check_free(dataset, call.names, but=storage.fields_of(dataset, key))
     return True
 

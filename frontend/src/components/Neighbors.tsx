@@ -34,7 +34,11 @@ export function Neighbors({ board, cluster, neighbors, onGo, onJoin }: Props) {
           </Button>
         </Montage>
       ))}
-      {neighbors.length === 0 && <Typography variant="caption">The centers of this run are not on this machine.</Typography>}
+      {neighbors.length === 0 && (
+        <Typography variant="caption">
+          {board.clusters.length > 1 ? "This run has no stored vectors, so its nearest clusters are not known." : "There is no other cluster."}
+        </Typography>
+      )}
     </Box>
   );
 }

@@ -1,4 +1,4 @@
-import { Box, Button, TextField, Typography } from "@mui/material";
+import { Box, Button, Checkbox, FormControlLabel, TextField, Typography } from "@mui/material";
 import React from "react";
 
 import { number } from "../components/Header";
@@ -148,11 +148,12 @@ function AboveDialog({ board, audit, session, onClose }: Props) {
 function WriteDialog({ board, audit, session, onClose }: Props) {
   const { facts } = audit;
   const [typed, setField] = React.useState(facts?.fields[0] ?? "");
+  const [overwrite, setOverwrite] = React.useState(false);
   const field = typed.trim();
   const key = facts?.key ?? "";
   const { answer, problem } = useCounted<LabelsPreview>(
-    field === "" ? null : () => board.ask("audit_preview_labels", { audit: key, field }),
-    JSON.stringify([key, field, audit.history.version]),
+    field === "" ? null : () => board.ask("audit_preview_labels", { audit: key, field, overwrite }),
+    JSON.stringify([key, field, overwrite, audit.history.version]),
   );
   const n = answer?.n ?? 0;
   return (
@@ -164,10 +165,14 @@ function WriteDialog({ board, audit, session, onClose }: Props) {
       onClose={onClose}
       onDo={() => {
         onClose();
-        void session.commit(field);
+        void session.commit(field, overwrite);
       }}
     >
       <NameField label="Field" value={typed} options={facts?.fields ?? []} onChange={setField} onEscape={onClose} />
+      <FormControlLabel
+        control={<Checkbox checked={overwrite} onChange={(_, checked) => setOverwrite(checked)} data-cy="dc-write-replace" />}
+        label="Replace labels that somebody else has written"
+      />
       <Typography variant="caption" component="p" sx={{ mt: 1 }}>
         {field === facts?.fields[0]
           ? "Only labels that a decision changed are written. Can be undone."
@@ -176,12 +181,13 @@ function WriteDialog({ board, audit, session, onClose }: Props) {
       <Problem text={problem} />
       {answer && (
         <Typography color="text.secondary" sx={{ my: 1 }} data-cy="dc-write-counts">
-          {answer.n === 0
+          {answer.n === 0 && answer.n_kept === 0
             ? "Nothing to write: the field already has the labels as decided."
             : [
                 answer.made_field ? "The field is created." : "",
                 answer.n_as_given > 0 ? `${number(answer.n_as_given)} as given.` : "",
-                `${number(answer.n - answer.n_as_given)} corrected.`,
+                answer.n > 0 ? `${number(answer.n - answer.n_as_given)} corrected.` : "",
+                answer.n_kept > 0 ? `${number(answer.n_kept)} keep a label that somebody else has written.` : "",
               ]
                 .filter(Boolean)
                 .join(" ")}

@@ -79,7 +79,7 @@ export interface Wanted {
 export type AuditEdit =
   | { verb: "decide"; image?: string; group?: string; decision: Verdict; label: string | null }
   | { verb: "accept_above"; p_wrong: number; wanted: Wanted }
-  | { verb: "commit"; field: string }
+  | { verb: "commit"; field: string; overwrite: boolean }
   | { verb: "undo" }
   | { verb: "redo" };
 
@@ -114,6 +114,8 @@ export interface LabelsPreview {
   pairs: readonly { given: string; label: string; n: number }[];
   /** Of the `n`, those that are written as given. */
   n_as_given: number;
+  /** Images that keep a label that somebody else has written. */
+  n_kept: number;
   made_field: boolean;
 }
 
@@ -130,7 +132,7 @@ export interface AuditEvents {
     params: { audit: string; p_wrong: number; seed: number; wanted: Wanted };
     answer: AbovePreview;
   };
-  audit_preview_labels: { params: { audit: string; field: string }; answer: LabelsPreview };
+  audit_preview_labels: { params: { audit: string; field: string; overwrite: boolean }; answer: LabelsPreview };
   audit_refit: { params: { audit: string }; answer: Record<string, never> };
   audit_poll: {
     params: { audit: string | null; version: number };

@@ -241,9 +241,9 @@ export class AuditSession {
   }
 
   /** Write the decided labels to a field. */
-  commit(field: string): Promise<void> {
+  commit(field: string, overwrite: boolean): Promise<void> {
     this.forgetDecisions();
-    return this.edit({ verb: "commit", field }, { effect: same, onAnswer: () => true });
+    return this.edit({ verb: "commit", field, overwrite }, { effect: same, onAnswer: () => true });
   }
 
   private edit(edit: AuditEdit, how: How): Promise<void> {

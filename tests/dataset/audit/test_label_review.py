@@ -169,6 +169,45 @@ def test_commit_to_a_new_field(audited, review):
         review.commit("audit_given")
 
 
+def test_commit_keeps_labels_of_somebody_else(audited, review):
+    ids = [item["id"] for item in review.queue(3)["items"]]
+    words = {name: f"word {row}" for row, name in enumerate(audited.values("id"))}
+    del words[ids[2]]
+    audited.set_values("words", words, key_field="id")
+    given = dict(zip(*audited.values(["id", "doubtful.label"]), strict=True))
+    review.decide(ids[0], "accept")
+
+    assert review.preview_commit("words")["n_kept"] == review.commit("words", dry_run=True).n_kept == 299
+    change = review.commit("words")
+    assert (change.n_changed, change.n_kept) == (1, 299)
+    assert dict(zip(*audited.values(["id", "words"]), strict=True)) == {**words, ids[2]: given[ids[2]]}
+    review.decide(ids[2], "accept")
+    assert review.commit("words").n_changed == 1  # what this audit has written is corrected
+    assert audited[ids[2]].words == audited[ids[2]].audit_suggestion
+
+    change = review.commit("words", overwrite=True)
+    assert (change.n_changed, change.n_kept) == (299, 0)
+    assert audited[ids[0]].words == audited[ids[0]].audit_suggestion
+    review.undo()
+    assert audited[ids[0]].words == words[ids[0]]
+
+
+def test_commit_keeps_a_label_that_was_changed_since_the_audit(audited, review):
+    ids = [item["id"] for item in review.queue(2)["items"]]
+    for name in ids:
+        review.decide(name, "accept")
+    audited.set_values("doubtful", {ids[0]: fo.Classification(label="mine")}, key_field="id")
+    change = review.commit()
+    assert (change.n_changed, change.n_kept) == (1, 1)
+    assert audited[ids[0]].doubtful.label == "mine"
+    assert audited[ids[1]].doubtful.label == audited[ids[1]].audit_suggestion
+    review.decide(ids[1], "other", label="ten")
+    assert review.commit().n_changed == 1
+    assert audited[ids[1]].doubtful.label == "ten"
+    with pytest.raises(InputError, match="overwrite='yes'"):
+        review.commit(overwrite="yes")
+
+
 def test_commit_of_strings(labeled):
     labeled.set_values("plain", labeled.values("doubtful.label"))
     fdc.audit_labels(labeled, "plain", embeddings_field="pixels")
@@ -291,6 +330,7 @@ def test_a_refit_uses_the_device_of_the_audit(labeled, caplog):
         review.decide(review.queue(1)["items"][0]["id"], "keep")
         review.refit()
         assert not gpu.waits
+        review.undo()
         fdc.audit_labels(labeled, "doubtful", embeddings_field="pixels", overwrite=True, device="cuda")
         assert gpu.waits
     for refits in (2, 3):  # on a machine without a GPU

@@ -221,7 +221,7 @@ def test_the_network_of_another_run_is_not_used(dataset):
     folder = run_files.run_dir(dataset, "dc")
     job = run_files.load_job(folder)
     run_files.save_job(folder, replace(job, header=replace(job.header, uid="other")))
-    with pytest.raises(RunError, match="is that of another run"), open_run(run, images_of(run), None):
+    with pytest.raises(RunError, match="are those of an earlier run"), open_run(run, images_of(run), None):
         pass
 
 

@@ -164,7 +164,7 @@ def test_an_edit_of_a_run_to_resume_is_kept(dataset, before_lock):
     run = fdc.cluster(dataset, "frozen", "second", **FROZEN)
     name = run.names()[0]
     before_lock("second", lambda: fdc.review(dataset, "second").rename(name, "mine"))
-    with pytest.raises(RunError, match="has 1 edits"):
+    with pytest.raises(RunError, match="has 1 edit,"):
         fdc.resume(dataset, "second", **QUIET)
     assert "mine" in run.names()
 

@@ -137,7 +137,7 @@ def _accept_above(review: LabelReview, asked: Json) -> tuple[Change, int | None,
 
 
 def _commit(review: LabelReview, asked: Json) -> tuple[Change, int | None, bool]:
-    return review.commit(asked["field"]), _newest(review), True
+    return review.commit(asked["field"], overwrite=asked.get("overwrite", False)), _newest(review), True
 
 
 def _newest(review: LabelReview) -> int | None:
@@ -180,7 +180,7 @@ def preview_above(ctx: foo.ExecutionContext) -> Json:
 
 def preview_labels(ctx: foo.ExecutionContext) -> Json:
     """What writing the decided labels to a field would change."""
-    found = _review(ctx).preview_commit(text_param(ctx, "field"))
+    found = _review(ctx).preview_commit(text_param(ctx, "field"), overwrite=flag_param(ctx, "overwrite"))
     return {**found, "pairs": found["pairs"][:_MOST_ROWS]}
 
 
