@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 from pydantic import Field, field_validator
 
 from fiftyone_deepcluster.clusterers.base import CLUSTERERS, Clusterer, Clustering, ClusterRequest
+from fiftyone_deepcluster.core.words import counted
 from fiftyone_deepcluster.errors import InputError
 
 if TYPE_CHECKING:
@@ -65,7 +66,8 @@ class BestOf(Clusterer):
 
         if len(vectors) < MIN_IMAGES:
             raise InputError(
-                f"{len(vectors)} images are too few to compare clusterings; give {MIN_IMAGES} or more, or use kmeans"
+                f"clusterings of {counted(len(vectors), 'image')} cannot be compared; give {MIN_IMAGES} or more, or "
+                "use kmeans"
             )
         if all_equal(vectors):
             return complete(FoundClusters(torch.zeros(len(vectors), dtype=torch.int64)), vectors, self.name)

@@ -201,7 +201,7 @@ def varied_vectors(vectors: Any) -> torch.Tensor:
         raise InputError(f"vectors has {non_finite} as float32; leave these rows out, or compute them again")
     if all_equal(given):
         raise InputError(
-            f"all {len(given)} vectors are the same, so there are no clusters to compare; compute the vectors again"
+            f"all {len(given):,} vectors are the same, so there are no clusters to compare; compute the vectors again"
         )
     return given
 

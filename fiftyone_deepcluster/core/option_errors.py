@@ -94,7 +94,8 @@ def _place(item: Any) -> str:
 
 
 def _format_bounds(bounds: dict[str, Any]) -> dict[str, Any]:
-    return {name: f"{value:g}" if isinstance(value, float) else value for name, value in bounds.items()}
+    shown = {float: "g", int: ","}
+    return {name: format(value, shown.get(type(value), "")) for name, value in bounds.items()}
 
 
 def suggest(name: str, known: Iterable[str]) -> str:

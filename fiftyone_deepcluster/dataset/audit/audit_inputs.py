@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from fiftyone_deepcluster.core import arguments
+from fiftyone_deepcluster.core.words import all_of
 from fiftyone_deepcluster.dataset.io.fields import FieldNames, marked
 from fiftyone_deepcluster.dataset.io.read_fields import read_truth, read_values
 from fiftyone_deepcluster.dataset.io.read_images import collect_images, root_dataset
@@ -85,7 +86,7 @@ def read_audit_inputs(
     labels = read_truth(source, settings["label_field"], "label_field")
     if all(label is None for label in labels):
         raise InputError(
-            f"label_field={settings['label_field']!r} is empty for all {len(source)} images; give the field with "
+            f"label_field={settings['label_field']!r} is empty for {all_of(len(source), 'image')}; give the field with "
             "the labels to audit"
         )
     field = settings["group_field"]

@@ -16,6 +16,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 
 from fiftyone_deepcluster.core.option_errors import explain
 from fiftyone_deepcluster.core.progress import check_observer
+from fiftyone_deepcluster.core.words import counted
 from fiftyone_deepcluster.dataset.dicom.samples import (
     DicomSummary,
     find_target,
@@ -147,11 +148,14 @@ def add_dicom(
                 if observer.cancelled():
                     steps.close()  # type: ignore[attr-defined]
                     raise CancelledError(
-                        f"cancelled; the {step.summary.imported} images imported so far are kept; to continue, "
-                        "repeat the call"
+                        f"cancelled; {_so_far(step.summary.imported)} kept; to continue, repeat the call"
                     )
             summary, done = step.summary, step.done
     return summary
+
+
+def _so_far(n: int) -> str:
+    return counted(n, "image imported so far is", "images imported so far are")
 
 
 def parse_dicom_options(values: dict[str, Any]) -> DicomOptions:

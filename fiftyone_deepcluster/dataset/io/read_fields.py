@@ -6,6 +6,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from fiftyone_deepcluster.core import arguments
+from fiftyone_deepcluster.core.words import all_of
 from fiftyone_deepcluster.dataset.io.fields import marked, objects_prefix
 from fiftyone_deepcluster.dataset.io.read_images import DICOM_FRAME, DICOM_PATH, all_images, flat
 from fiftyone_deepcluster.dataset.runs import storage
@@ -86,7 +87,7 @@ def read_embeddings(source: SampleSource, field: str) -> list[NDArray[np.float32
     shapes = {vector.shape for vector in vectors if vector is not None}
     if not shapes:
         raise InputError(
-            f"embeddings_field={field!r} is empty for all {len(source)} images; compute the embeddings first"
+            f"embeddings_field={field!r} is empty for {all_of(len(source), 'image')}; compute the embeddings first"
         )
     if len(shapes) > 1 or len(next(iter(shapes))) not in (1, 2):
         raise InputError(

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, get_args
 
 from fiftyone_deepcluster.core import arguments
 from fiftyone_deepcluster.core.process_state import changed
+from fiftyone_deepcluster.core.words import counted
 from fiftyone_deepcluster.dataset.io.fields import (
     FieldNames,
     check_apart,
@@ -81,7 +82,7 @@ class Run:
     def __repr__(self) -> str:
         """Short form; the repr of the dataset takes a page."""
         rounds = len(self.record.rounds)
-        what = f"{self.record.method}, {self.n_clusters} clusters, {rounds} rounds"
+        what = f"{self.record.method}, {counted(self.n_clusters, 'cluster')}, {counted(rounds, 'round')}"
         return f"Run({self.key!r} on {self.dataset.name!r}: {what})"
 
     @cached_property
@@ -350,7 +351,7 @@ def _find_lost(dataset: fo.Dataset, names: FieldNames, n_images: int) -> str | N
     if dataset.get_field(path) is None and not has_values(dataset, names, path):
         return f"the field {path} of run {names.key!r} was deleted from {dataset.name!r}"
     if lost:
-        return f"the database lost the clusters of {lost} of the {n_images} images of run {names.key!r}"
+        return f"the database lost the clusters of {lost:,} of the {counted(n_images, 'image')} of run {names.key!r}"
     return None
 
 

@@ -207,9 +207,11 @@ def test_what_cannot_be_audited_leaves_nothing(labeled, settings, message):
 def test_names_that_are_taken(labeled, stored_run):
     stored_run(labeled)
     labeled.set_values("mine_rank", [1.0] * 300)
-    with pytest.raises(RunExistsError, match="already has mine_rank"):
+    with pytest.raises(RunExistsError, match="already has a field 'mine_rank'; choose"):
         fdc.audit_labels(labeled, "doubtful", key="mine", embeddings_field="pixels")
-    with pytest.raises(RunExistsError, match="already has dc"):
+    with pytest.raises(
+        RunExistsError, match=r"key='dc' is taken: .* already has a field 'dc_error' and a run 'dc'; choose"
+    ):
         fdc.audit_labels(labeled, "doubtful", key="dc", embeddings_field="pixels")
 
     first = fdc.audit_labels(labeled, "doubtful", embeddings_field="pixels")
