@@ -145,13 +145,15 @@ def initial_training(rounds: Sequence[Round]) -> list[str]:
 
 
 def choice(rounds: Sequence[Round]) -> list[str]:
-    """The candidate that ``best-of`` chose in the last round, why, and the runner-up."""
+    """The candidate that ``best-of`` chose in the last round, why, and the runner-up; those that were not run."""
+    from fiftyone_deepcluster.clusterers.best_of import NOT_RUN
     from fiftyone_deepcluster.clusterers.candidates import reason
 
-    details = rounds[-1].details if rounds else {}
-    return (
-        [f"best-of chose {reason(details)}"] if {"candidate", "rank", "information"} <= details.keys() else []
-    )
+    details = dict(rounds[-1].details) if rounds else {}
+    not_run = details.pop(NOT_RUN, [])
+    if not {"candidate", "rank", "information"} <= details.keys():
+        return []
+    return [f"best-of chose {reason(details)}", *(f"best-of: {why}" for why in not_run)]
 
 
 def not_held_out(groups: NDArray[np.int64], rounds: Sequence[Round]) -> list[str]:

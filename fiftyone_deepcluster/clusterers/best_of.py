@@ -17,6 +17,9 @@ if TYPE_CHECKING:
 MIN_IMAGES = 40
 """Minimum number of images."""
 
+NOT_RUN = "not_run"
+"""Name of the detail with the candidates that cannot cluster the vectors, and why."""
+
 
 @CLUSTERERS.register
 class BestOf(Clusterer):
@@ -79,7 +82,12 @@ class BestOf(Clusterer):
             self.title,
         )
         number = float(trial.candidates.index(trial.chosen))
-        return replace(found, scores={"chosen": number}, details=trial.columns())
+        not_run = [f"{name} was not run: {why}" for name, why in trial.left_out.items()]
+        return replace(
+            found,
+            scores={"chosen": number},
+            details=trial.columns() | ({NOT_RUN: not_run} if not_run else {}),
+        )
 
     def _candidates(self) -> dict[str, tuple[Any, Any]]:
         from fiftyone_deepcluster.clusterers.candidates import CANDIDATES

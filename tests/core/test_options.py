@@ -6,6 +6,7 @@ import copy
 import inspect
 import pickle
 
+import numpy as np
 import pytest
 from pydantic import Field, ValidationError
 
@@ -32,6 +33,9 @@ class Sample(Part):
 PLAIN = [
     ({"n_clusters": "ten"}, "n_clusters='ten': needs a whole number"),
     ({"n_clusters": 1}, "n_clusters=1: needs 2 or more"),
+    ({"n_clusters": True}, "n_clusters=True: needs a whole number"),
+    ({"rounds": True, "seed": False}, "rounds=True: needs a whole number; seed=False: needs a whole number"),
+    ({"max_minutes": np.True_}, "max_minutes=np.True_: needs a number"),
     ({"n_clusters": 2.5}, "n_clusters=2.5: needs a whole number"),
     (
         {"device": "tpu"},

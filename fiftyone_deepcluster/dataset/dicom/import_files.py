@@ -12,8 +12,9 @@ from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic import ConfigDict, Field, ValidationError, field_validator
 
+from fiftyone_deepcluster.core.given_values import GivenValues
 from fiftyone_deepcluster.core.option_errors import explain
 from fiftyone_deepcluster.core.progress import check_observer
 from fiftyone_deepcluster.core.words import counted
@@ -48,7 +49,7 @@ _JOB_FILES = 8
 _FEW = 64
 
 
-class DicomOptions(BaseModel):
+class DicomOptions(GivenValues):
     """Options of the DICOM import."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")

@@ -5,7 +5,6 @@ A run is a plain FiftyOne custom run; ``dataset.list_runs()`` lists it, too.
 
 from __future__ import annotations
 
-import difflib
 import logging
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -13,6 +12,7 @@ from itertools import chain, count
 from typing import TYPE_CHECKING, Any, get_args
 
 from fiftyone_deepcluster.core import arguments
+from fiftyone_deepcluster.core.option_errors import suggest
 from fiftyone_deepcluster.core.process_state import changed
 from fiftyone_deepcluster.core.words import counted
 from fiftyone_deepcluster.dataset.io.fields import (
@@ -196,11 +196,8 @@ class Run:
         known = self.names()
         for name in names:
             if name not in known:
-                near = difflib.get_close_matches(str(name), known, n=3) or known[:5]
                 raise InputError(
-                    f"run {self.key!r} has no cluster {name!r}; did you mean {' or '.join(map(repr, near))}?"
-                    if near
-                    else f"run {self.key!r} has no clusters"
+                    f"run {self.key!r} has no cluster {arguments.short(name)}; {suggest(name, known)}"
                 )
 
 
