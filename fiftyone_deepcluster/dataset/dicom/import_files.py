@@ -210,11 +210,11 @@ def _import_lock(target: fo.Dataset) -> lock.RunLock:
     """Acquire the lock for imports into a dataset."""
     try:
         return lock.acquire(target, _LOCK)
-    except RunLockedError as error:
+    except RunLockedError:
         raise RunLockedError(
             f"{lock.holder(target, _LOCK) or 'another process'} is importing images into {target.name!r}; wait "
             "until it has finished, then repeat the call to add the missing images"
-        ) from error
+        ) from None
 
 
 def _import(

@@ -201,6 +201,15 @@ _OF_OBJECTS = {"bounding_box", "mask", "tags"}
 
 def _no_vector_field(name: str, source: SampleSource) -> str:
     """Error message for a missing field of vectors."""
+    known, shown = vector_fields(source), arguments.short(name)
+    there = f"fields with vectors: {', '.join(known)}" if known else (
+        f"it has none with vectors; create one with FiftyOne's compute_embeddings(..., embeddings_field={shown})"
+    )  # fmt: skip
+    return f"embeddings_field={shown} is not a field of {source.dataset.name!r}; {there}"
+
+
+def vector_fields(source: SampleSource) -> list[str]:
+    """Names of the fields that can hold vectors of the images of a source, as ``embeddings_field`` takes them."""
     import fiftyone as fo
 
     prefix = objects_prefix(source.patches_field)
@@ -209,12 +218,7 @@ def _no_vector_field(name: str, source: SampleSource) -> str:
     own = no_embeddings(source.dataset)
     known = [path.removeprefix(prefix) for path in paths if path.startswith(prefix) and path not in own]
     # fields inside labels hold no embeddings
-    known = [name for name in known if "." not in name and name not in _OF_OBJECTS]
-    shown = arguments.short(name)
-    there = f"fields with vectors: {', '.join(known)}" if known else (
-        f"it has none with vectors; create one with FiftyOne's compute_embeddings(..., embeddings_field={shown})"
-    )  # fmt: skip
-    return f"embeddings_field={shown} is not a field of {source.dataset.name!r}; {there}"
+    return [name for name in known if "." not in name and name not in _OF_OBJECTS]
 
 
 def _may_hold_vectors(field: fo.Field) -> bool:

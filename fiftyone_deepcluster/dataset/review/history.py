@@ -103,7 +103,7 @@ class EditHistory:
     @contextmanager
     def _held(self) -> Iterator[None]:
         """Hold the lock of the run."""
-        with database_needed(_LOOK_AT_LOG), hold(self._kept) as held:
+        with database_needed(_LOOK_AT_LOG, self._kept.key), hold(self._kept) as held:
             check_there(self._kept)  # again: another process may have deleted or replaced it meanwhile
             with self._log.held(held.confirm):
                 self.version_before, self.state_after = self.version(), None
