@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from fiftyone_deepcluster.core import arguments
 from fiftyone_deepcluster.core.words import all_of
 from fiftyone_deepcluster.dataset.io.fields import FieldNames, marked
-from fiftyone_deepcluster.dataset.io.read_fields import read_truth, read_values, vector_fields
+from fiftyone_deepcluster.dataset.io.read_fields import fields_with_vectors, read_truth, read_values
 from fiftyone_deepcluster.dataset.io.read_images import collect_images, root_dataset
 from fiftyone_deepcluster.dataset.io.side_fields import read_groups
 from fiftyone_deepcluster.dataset.io.vectors import model_vectors, stored_vectors
@@ -185,7 +185,7 @@ def _mean_length(vectors: NDArray[np.float32]) -> np.float32:
 
 def _choices(source: SampleSource) -> str:
     runs = [run.key for run in marked(source.dataset) if run.kind == "clusters"]
-    fields = vector_fields(source)
+    fields = fields_with_vectors(source)
     return f"Runs of this dataset: {', '.join(runs) or 'none'}; fields with vectors: {', '.join(fields) or 'none'}"
 
 

@@ -201,14 +201,14 @@ _OF_OBJECTS = {"bounding_box", "mask", "tags"}
 
 def _no_vector_field(name: str, source: SampleSource) -> str:
     """Error message for a missing field of vectors."""
-    known, shown = vector_fields(source), arguments.short(name)
+    known, shown = fields_with_vectors(source), arguments.short(name)
     there = f"fields with vectors: {', '.join(known)}" if known else (
         f"it has none with vectors; create one with FiftyOne's compute_embeddings(..., embeddings_field={shown})"
     )  # fmt: skip
     return f"embeddings_field={shown} is not a field of {source.dataset.name!r}; {there}"
 
 
-def vector_fields(source: SampleSource) -> list[str]:
+def fields_with_vectors(source: SampleSource) -> list[str]:
     """Names of the fields that can hold vectors of the images of a source, as ``embeddings_field`` takes them."""
     import fiftyone as fo
 
