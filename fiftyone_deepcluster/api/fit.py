@@ -228,8 +228,8 @@ def _fit_features(
         raise ImagesError(f"images={arguments.short(images)} is not a list of images; give a list, or None")
     if images is not None and len(images) != len(features):
         raise OptionsError(
-            f"features has {counted(len(features), 'row')} for {counted(len(images), 'image')}; give one row per "
-            "image, NaN where unknown"
+            f"features has {counted(len(features), 'row')}, but images has {counted(len(images), 'entry', 'entries')}; "
+            "give one row per image, NaN where unknown"
         )
     store = NoPixels(features)
     check_varied(features, "features")

@@ -16,8 +16,8 @@ def all_of(n: int, noun: str) -> str:
 
 
 def none_of(n: int, noun: str) -> str:
-    """None of a number of things, such as "none of the 1,797 images" or "no image", before a verb in the singular."""
-    return f"no {noun}" if n == 1 else f"none of the {n:,} {noun}s"
+    """None of a number of things, such as "none of the 1,797 images"; without the number if it is 1."""
+    return f"none of the {noun}s" if n == 1 else f"none of the {n:,} {noun}s"
 
 
 def named(noun: str, names: Sequence[str]) -> str:

@@ -258,7 +258,7 @@ def test_errors_name_value_need_and_way_out(digits):
         fdc.fit(images, {"n_clusters": 3})
     with pytest.raises(ImagesError, match="not a list of images"):
         fdc.fit(None, "frozen")
-    with pytest.raises(OptionsError, match="features has 20 rows for 30 images"):
+    with pytest.raises(OptionsError, match="features has 20 rows, but images has 30 entries"):
         fdc.fit(images, fdc.Frozen(n_clusters=3), features=np.zeros((20, 4), np.float32))
     with pytest.raises(OptionsError, match="features='x' is not numeric"):
         fdc.fit(images, fdc.Frozen(n_clusters=3), features="x")

@@ -11,7 +11,7 @@ from fiftyone_deepcluster.core.words import all_of, counted, named, none_of
     ("n", "counted_n", "all_n", "none_n"),
     [
         (0, "0 images", "all 0 images", "none of the 0 images"),
-        (1, "1 image", "the only image", "no image"),
+        (1, "1 image", "the only image", "none of the images"),
         (1797, "1,797 images", "all 1,797 images", "none of the 1,797 images"),
     ],
 )
