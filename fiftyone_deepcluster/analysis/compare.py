@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from fiftyone_deepcluster.core.words import counted
 from fiftyone_deepcluster.metrics.agreement import agreement, nmi
 from fiftyone_deepcluster.metrics.matching import compact_labels, numbered
 
@@ -60,8 +61,8 @@ class Comparison:
         """The relation in words: which clusters agree, lie within another, are split, or are merged."""
         n, most = len(self.rows), f"at least {AGREES:.0%}"
         found = [
-            f"{len(self.agreeing)} of {n} clusters have a counterpart: each shares {most} with the other.",
-            f"{len(self.within)} of {n} clusters lie in one of the other labeling by {most}.",
+            f"{len(self.agreeing):,} of {counted(n, 'cluster')} have a counterpart: each shares {most} with the other.",
+            f"{len(self.within):,} of {counted(n, 'cluster')} lie in one of the other labeling by {most}.",
         ]
         found += [f"{row} is split into {', '.join(parts)}." for row, parts in self.split.items()]
         found += [f"{column} joins {', '.join(parts)}." for column, parts in self.merged.items()]

@@ -20,6 +20,7 @@ from pydantic import BaseModel, ConfigDict
 from fiftyone_deepcluster.core.process_state import ignored_warnings
 from fiftyone_deepcluster.core.progress import Silent
 from fiftyone_deepcluster.core.seeds import derive, rng
+from fiftyone_deepcluster.core.words import counted
 from fiftyone_deepcluster.errors import CancelledError, InputError
 
 if TYPE_CHECKING:
@@ -229,7 +230,8 @@ def choose_rows(classes: NDArray[np.int64], request: ProbeRequest) -> NDArray[np
     counts = np.bincount(classes[rows], minlength=1)
     if (counts >= request.folds).sum() < 2:
         raise InputError(
-            f"{len(rows)} images have a known class, in {int((counts > 0).sum())} classes, of which "
+            f"{counted(len(rows), 'image')} have a known class, in "
+            f"{counted(int((counts > 0).sum()), 'class', 'classes')}, of which "
             f"{int((counts >= request.folds).sum())} have the {request.folds} images that folds={request.folds} "
             "needs; at least two such classes are needed: label more images, or lower folds"
         )

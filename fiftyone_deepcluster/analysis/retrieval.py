@@ -9,6 +9,7 @@ from pydantic import BaseModel, ConfigDict
 
 from fiftyone_deepcluster.core.progress import in_parts, observer_or_silent
 from fiftyone_deepcluster.core.seeds import rng
+from fiftyone_deepcluster.core.words import none_of
 from fiftyone_deepcluster.errors import InputError
 
 if TYPE_CHECKING:
@@ -111,7 +112,7 @@ def score(
     queries = np.flatnonzero(counts[classes] > 1)
     if not len(queries):
         raise InputError(
-            f"none of the {len(known)} images with a known class has another of its class; label more"
+            f"{none_of(len(known), 'image')} with a known class has another of its class; label more"
         )
     if len(queries) > max_queries:
         queries = np.sort(rng(seed, "queries").choice(queries, max_queries, replace=False))

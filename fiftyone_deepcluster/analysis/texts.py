@@ -11,6 +11,7 @@ import numpy as np
 
 from fiftyone_deepcluster.core import arguments
 from fiftyone_deepcluster.core.progress import Silent, in_parts, observer_or_silent
+from fiftyone_deepcluster.core.words import all_of, counted
 from fiftyone_deepcluster.errors import InputError
 
 if TYPE_CHECKING:
@@ -172,8 +173,8 @@ def topics(texts: Texts, n_topics: int, seed: int) -> NDArray[np.int64]:
     usable = np.asarray(counts.sum(axis=1)).ravel() > 0
     if usable.sum() < n_topics:
         raise InputError(
-            f"{usable.sum()} texts share words with others, which is less than the {n_topics} topics; lower the "
-            "number of topics, or give more texts"
+            f"{counted(int(usable.sum()), 'text')} share words with others, which is less than the "
+            f"{counted(n_topics, 'topic')}; lower the number of topics, or give more texts"
         )
     model = LatentDirichletAllocation(n_topics, random_state=seed, learning_method="batch")
     best = model.fit_transform(counts[usable]).argmax(axis=1)
@@ -204,7 +205,9 @@ def _counted(
     from sklearn.feature_extraction.text import CountVectorizer
 
     if len(texts) != n:
-        raise InputError(f"{len(texts)} texts for {n} images; give one per image, None where there is none")
+        raise InputError(
+            f"{counted(len(texts), 'text')} for {counted(n, 'image')}; give one per image, None where there is none"
+        )
     rows = np.array([i for i, text in enumerate(texts) if text and text.strip()], np.int64)
     if not len(rows):
         raise InputError("none of the images has a text; name a field that holds the reports")
@@ -213,7 +216,7 @@ def _counted(
         counts = vectorizer.fit_transform(_one_by_one(texts, rows, observer)).tocsr()
     except ValueError as error:
         raise InputError(
-            f"the {len(rows)} texts contain only stop words, numbers and units; name a field that holds reports"
+            f"{all_of(len(rows), 'text')} contain only stop words, numbers and units; name a field that holds reports"
         ) from error
     return rows, counts, vectorizer.get_feature_names_out()
 

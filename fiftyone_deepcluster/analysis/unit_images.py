@@ -14,9 +14,10 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import ConfigDict, Field
 
 from fiftyone_deepcluster.core import arguments
+from fiftyone_deepcluster.core.given_values import GivenValues
 from fiftyone_deepcluster.errors import CancelledError, InputError
 
 if TYPE_CHECKING:
@@ -35,7 +36,7 @@ _TOGETHER = 32
 """Units per batch of gradient ascent."""
 
 
-class Ascent(BaseModel):
+class Ascent(GivenValues):
     """Options of the gradient ascent.
 
     The released code blurs by 0.3 pixels every 5 of many thousand steps, at 224 pixels. With some hundred steps,

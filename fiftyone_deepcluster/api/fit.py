@@ -40,6 +40,7 @@ from fiftyone_deepcluster.core.history import RoundHistory
 from fiftyone_deepcluster.core.progress import observer_or_silent, report_resumed
 from fiftyone_deepcluster.core.record import Round, RunRecord, StopReason
 from fiftyone_deepcluster.core.types import Known
+from fiftyone_deepcluster.core.words import counted, none_of
 from fiftyone_deepcluster.errors import CancelledError, CheckpointError, ImagesError, OptionsError
 from fiftyone_deepcluster.methods.base import Options, parse_options
 
@@ -227,12 +228,15 @@ def _fit_features(
         raise ImagesError(f"images={arguments.short(images)} is not a list of images; give a list, or None")
     if images is not None and len(images) != len(features):
         raise OptionsError(
-            f"features has {len(features)} rows for {len(images)} images; give one row per image, NaN where unknown"
+            f"features has {counted(len(features), 'row')}, but images has {counted(len(images), 'entry', 'entries')}; "
+            "give one row per image, NaN where unknown"
         )
     store = NoPixels(features)
     check_varied(features, "features")
     if not len(store.kept):
-        raise ImagesError(f"none of the {len(features)} rows of features is finite; compute embeddings first")
+        raise ImagesError(
+            f"{none_of(len(features), 'row')} of features is finite; compute the features again"
+        )
     classes = None if truth is None else numbers_of(truth, store, "truth")
     facts = ImageFacts(n=len(store.kept), side=8, gray=True, height=8, width=8)
     resolved, remarks = resolve(options, facts, run_dir)
@@ -323,7 +327,8 @@ def _check_shared(state: dict[str, Any] | None, job: _Job, compute: Compute) -> 
     least, most = compute.all_reduce_min(rounds), -compute.all_reduce_min(-rounds)
     if least != most:
         raise CheckpointError(
-            f"process {compute.rank} found {'no checkpoint' if rounds < 0 else f'{rounds} rounds'} in {job.run_dir}, "
+            f"process {compute.rank} found {'no checkpoint' if rounds < 0 else counted(rounds, 'round')} in "
+            f"{job.run_dir}, "
             "and another process a different one; give a run_dir on a file system that all hosts share"
         )
 

@@ -14,6 +14,7 @@ from fiftyone_deepcluster.api.given_weights import StoredNetwork, check_named_fi
 from fiftyone_deepcluster.clusterers.base import clusterers_that_keep_labels
 from fiftyone_deepcluster.core import arguments
 from fiftyone_deepcluster.core.disk import folder_problem
+from fiftyone_deepcluster.core.words import all_of, counted, none_of
 from fiftyone_deepcluster.errors import CheckpointError, OptionsError
 from fiftyone_deepcluster.methods.base import methods_that
 from fiftyone_deepcluster.metrics.matching import numbered
@@ -72,7 +73,7 @@ def check_fits_images(n: int, options: Options, *, features: bool) -> None:
     for name, wanted in options.cluster_counts().items():
         if wanted > n:
             raise OptionsError(
-                f"{name}={wanted} is more than the {n} images that can be read; lower it or add images"
+                f"{name}={wanted} is more than the {counted(n, 'image')} that can be read; lower it or add images"
             )
     if features and not options.accepts_features:
         raise OptionsError(
@@ -165,16 +166,20 @@ def numbers_of(values: Sequence[object], store: ImageStore, what: str) -> NDArra
     n = len(store.kept) + len(store.errors)
     need = "give one per image, None where unknown"
     if not arguments.is_sequence(values):
-        raise OptionsError(f"{what}={arguments.short(values)} is not a list for {n} images; {need}")
+        raise OptionsError(
+            f"{what}={arguments.short(values)} is not a list for {counted(n, 'image')}; {need}"
+        )
     if len(values) != n:
-        raise OptionsError(f"{what} has {len(values)} entries for {n} images; {need}")
+        raise OptionsError(
+            f"{what} has {counted(len(values), 'entry', 'entries')} for {counted(n, 'image')}; {need}"
+        )
     masked = arguments.masked_problem(values)
     if masked:
         raise OptionsError(f"{what} {masked}; {need}")
     numbers = numbered(values)[0][store.kept]
     if (numbers < 0).all():
         raise OptionsError(
-            f"{what} is unknown for all of the {len(numbers)} images that can be read; leave it out"
+            f"{what} is unknown for {all_of(len(numbers), 'image')} that can be read; leave it out"
         )
     return numbers
 
@@ -226,13 +231,13 @@ def known_numbers(known: Known, store: ImageStore, options: Options) -> KnownNum
     fixed = np.asarray(known.fixed)
     if fixed.shape != (n,) or fixed.dtype != bool:
         raise OptionsError(
-            f"fixed={arguments.short(known.fixed)} is not a list of {n} booleans; give one per image"
+            f"fixed={arguments.short(known.fixed)} is not a list of {counted(n, 'boolean')}; give one per image"
         )
     check_keeps_labels(options)
     used, labels = len(np.unique(initial[initial >= 0])), len(numbered(known.initial)[1])
     if not used == labels == options.n_clusters:
         raise OptionsError(
-            f"initial has {labels} labels, {used} of them on images that can be read, and n_clusters is "
+            f"initial has {counted(labels, 'label')}, {used:,} of them on images that can be read, and n_clusters is "
             f"{options.n_clusters}; with fixed labels give as many clusters as labels, each with an image"
         )
     fixed, weight = fixed[store.kept], arguments.positive("fixed_weight", known.fixed_weight, MOST_WEIGHT)
@@ -255,13 +260,13 @@ def _other_vectors(given: NDArray[np.float32], store: ImageStore, options: Optio
     vectors, n = as_features(given, "other_vectors"), len(store.kept) + len(store.errors)
     if vectors.ndim != 2 or len(vectors) != n:
         raise OptionsError(
-            f"other_vectors has shape {vectors.shape} for {n} images; give ({n}, dimensions), NaN for images without a "
-            "vector"
+            f"other_vectors has shape {vectors.shape} for {counted(n, 'image')}; give ({n}, dimensions), NaN for "
+            "images without a vector"
         )
     vectors = vectors[store.kept]
     if not np.isfinite(vectors).all(axis=1).any():
         raise OptionsError(
-            f"none of the {len(vectors)} rows of other_vectors is finite; compute the vectors first, or leave them out"
+            f"{none_of(len(vectors), 'row')} of other_vectors is finite; compute the vectors first, or leave them out"
         )
     check_varied(vectors, "other_vectors")
     return vectors

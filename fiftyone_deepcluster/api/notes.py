@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from fiftyone_deepcluster.core.record import StopReason
+from fiftyone_deepcluster.core.words import counted
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping, Sequence
@@ -30,7 +31,7 @@ def unread(store: ImageStore) -> list[str]:
     if not errors:
         return []
     n, first = len(errors) + len(store.kept), min(errors)
-    reason = f"{len(errors)} of {n} images could not be read and have no cluster, such as number {first}"
+    reason = f"{len(errors):,} of {counted(n, 'image')} could not be read and have no cluster, such as number {first}"
     return [f"{reason}: {errors[first]}"]
 
 
@@ -48,7 +49,7 @@ def in_no_cluster(labels: NDArray[np.int64], options: Mapping[str, object]) -> l
     noise, n = int((labels < 0).sum()), len(labels)
     if 2 * noise < n or not n:
         return []
-    reason = "all images are" if noise == n else f"{noise} of {n} images are"
+    reason = "all images are" if noise == n else f"{noise:,} of {n:,} images are"
     clusterer, reducer = options.get("clusterer"), options.get("reducer")
     remedies = []
     if isinstance(clusterer, dict) and "min_cluster_size" in clusterer:
@@ -64,7 +65,7 @@ def in_one_cluster(labels: NDArray[np.int64], n_clusters: int | None) -> list[st
     """A warning if all labels (N,) are the same, although more clusters were to be found."""
     if len(labels) < 2 or n_clusters == 1 or labels.min() < 0 or labels.min() != labels.max():
         return []
-    reason = f"all {len(labels)} images are in one cluster"
+    reason = f"all {len(labels):,} images are in one cluster"
     if n_clusters is None:
         return [f"{reason}, which the clusterer found; give n_clusters, or other options of the clusterer"]
     cause = "their vectors are the same, or hardly differ"
@@ -77,9 +78,10 @@ def kept(initial: NDArray[np.int64] | None, fixed: NDArray[np.bool_], labels: ND
         return []
     out, free = fixed & (initial < 0), ~fixed
     changed = int((labels != initial)[free].sum())
-    no_cluster = f", {int(out.sum())} are in no cluster" if out.any() else ""
-    stayed = f"{int((fixed & ~out).sum())} reviewed images kept their cluster{no_cluster}"
-    return [f"{stayed}; {changed} of the other {int(free.sum())} are in another cluster than before"]
+    no_cluster = f", {int(out.sum()):,} are in no cluster" if out.any() else ""
+    what = "reviewed image kept its cluster", "reviewed images kept their cluster"
+    stayed = f"{counted(int((fixed & ~out).sum()), *what)}{no_cluster}"
+    return [f"{stayed}; {changed:,} of the other {int(free.sum()):,} are in another cluster than before"]
 
 
 def without_vectors(vectors: NDArray[np.float32] | None) -> list[str]:
@@ -87,9 +89,8 @@ def without_vectors(vectors: NDArray[np.float32] | None) -> list[str]:
     missing = 0 if vectors is None else int((~np.isfinite(vectors).all(axis=1)).sum())
     if vectors is None or not missing:
         return []
-    return [
-        f"{missing} of {len(vectors)} images have no given vector; they are clustered by the network's features only"
-    ]
+    what = f"{missing:,} of {counted(len(vectors), 'image')} have no given vector"
+    return [f"{what}; they are clustered by the network's features only"]
 
 
 def not_computed(what: str, error: Exception) -> str:
@@ -144,13 +145,15 @@ def initial_training(rounds: Sequence[Round]) -> list[str]:
 
 
 def choice(rounds: Sequence[Round]) -> list[str]:
-    """The candidate that ``best-of`` chose in the last round, why, and the runner-up."""
+    """The candidate that ``best-of`` chose in the last round, why, and the runner-up; those that were not run."""
+    from fiftyone_deepcluster.clusterers.best_of import NOT_RUN
     from fiftyone_deepcluster.clusterers.candidates import reason
 
-    details = rounds[-1].details if rounds else {}
-    return (
-        [f"best-of chose {reason(details)}"] if {"candidate", "rank", "information"} <= details.keys() else []
-    )
+    details = dict(rounds[-1].details) if rounds else {}
+    not_run = details.pop(NOT_RUN, [])
+    if not {"candidate", "rank", "information"} <= details.keys():
+        return []
+    return [f"best-of chose {reason(details)}", *(f"best-of: {why}" for why in not_run)]
 
 
 def not_held_out(groups: NDArray[np.int64], rounds: Sequence[Round]) -> list[str]:
@@ -159,10 +162,9 @@ def not_held_out(groups: NDArray[np.int64], rounds: Sequence[Round]) -> list[str
     if not without:
         return []
     n_groups = len(np.unique(groups[groups >= 0]))
-    reason = f"in {without} of {len(rounds)} rounds no images were held out for testing"
-    return [
-        f"{reason}: the {n_groups} groups, which are never split, are too few or too uneven for the requested shares"
-    ]
+    reason = f"in {without:,} of {counted(len(rounds), 'round')} no images were held out for testing"
+    what = f"the {counted(n_groups, 'group')}, which are never split, are too few or too uneven"
+    return [f"{reason}: {what} for the requested shares"]
 
 
 def not_settled(

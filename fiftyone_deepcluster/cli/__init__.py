@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 import fiftyone_deepcluster
+from fiftyone_deepcluster.cli.notices import hide_version_notice
 from fiftyone_deepcluster.errors import DeepClusterError
 
 if TYPE_CHECKING:
@@ -41,6 +42,7 @@ def main(
     ] = False,
 ) -> None:
     """Deep clustering for FiftyOne datasets."""
+    hide_version_notice()
 
 
 @app.command(name="doctor")

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 from fiftyone_deepcluster.cli.clustering import find_samples
 from fiftyone_deepcluster.cli.tables import text_table
 from fiftyone_deepcluster.core.progress import Silent
+from fiftyone_deepcluster.core.words import counted
 
 if TYPE_CHECKING:
     from fiftyone_deepcluster.dataset.audit.audit import Audit
@@ -46,7 +47,7 @@ def audit_and_write(
 def audit_report(audit: Audit) -> str:
     """Text with the estimated share of wrong labels, the classes, and what else was found."""
     record, noise = audit.record, audit.record.noise
-    head = f"{record.n_audited:,} labels audited"
+    head = f"{counted(record.n_audited, 'label')} audited"
     if noise is not None:
         head += f"; {noise.rate:.1%} are probably wrong ({noise.low:.1%} to {noise.high:.1%})"
     rows = [

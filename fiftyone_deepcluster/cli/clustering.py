@@ -9,14 +9,13 @@ from typing import TYPE_CHECKING, Any
 
 from fiftyone_deepcluster.cli.tables import clusters_table, rounds_table
 from fiftyone_deepcluster.core.arguments import short
+from fiftyone_deepcluster.core.option_errors import suggest
 from fiftyone_deepcluster.errors import InputError
 
 if TYPE_CHECKING:
     import fiftyone as fo
 
     from fiftyone_deepcluster.dataset.runs.run import Run
-
-_NEAR_NAMES = 3
 
 
 @dataclass(frozen=True)
@@ -145,11 +144,8 @@ def _from_folder(folder: Path) -> fo.Dataset:
 
 
 def _not_found(name: str, known: list[str]) -> str:
-    from difflib import get_close_matches
-
-    near = get_close_matches(name, known, _NEAR_NAMES) or known[:_NEAR_NAMES]
-    hint = f"; did you mean {', '.join(near)}?" if near else "; there are no datasets yet"
-    return f"{short(name)} is neither a FiftyOne dataset nor a folder{hint}"
+    hint = suggest(name, known) if known else "there are no datasets yet"
+    return f"{short(name)} is neither a FiftyOne dataset nor a folder; {hint}"
 
 
 def _labels_and_truth(run: Run, truth_field: str) -> tuple[list[str | None], list[object]]:

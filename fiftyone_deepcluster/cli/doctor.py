@@ -17,6 +17,7 @@ from fiftyone_deepcluster.cli.database import check_mongod, database_uri
 from fiftyone_deepcluster.cli.plugin import PLUGIN_NAME
 from fiftyone_deepcluster.core.disk import folder_bytes, folder_problem
 from fiftyone_deepcluster.core.environment import Need, child_environment
+from fiftyone_deepcluster.core.words import counted
 from fiftyone_deepcluster.errors import DiskError
 
 if TYPE_CHECKING:
@@ -97,7 +98,11 @@ def _check_fiftyone(mongod: Check, *, deep: bool) -> list[Check]:
     answer = _probe_fiftyone(deep=deep)
     if isinstance(answer, str):
         return [Check(name, "missing", answer, pip_install(requirement_of("fiftyone")))]
-    how = f"connects, {answer['datasets']} datasets" if deep else "imports; --deep also connects"
+    how = (
+        f"connects, {counted(int(str(answer['datasets'])), 'dataset')}"
+        if deep
+        else "imports; --deep also connects"
+    )
     return [
         Check(name, "ok", f"{answer['version']}, {how}"),
         _check_plugin(answer),
@@ -201,7 +206,7 @@ def _completed(unfinished: list[str], left: set[str]) -> Check:
 
 
 def _of_deleted_datasets(sizes: list[int]) -> str:
-    whose = "1 deleted dataset" if len(sizes) == 1 else f"{len(sizes)} deleted datasets"
+    whose = counted(len(sizes), "deleted dataset")
     return f"{in_units(sum(sizes))} of {whose}"
 
 

@@ -112,11 +112,13 @@ def _plain(table: Table, width: int | None) -> str:
 
 
 def _is_number(cell: str) -> bool:
-    digits = cell.removesuffix("%").removeprefix("-").replace(".", "", 1)
+    digits = cell.removesuffix("%").removeprefix("-").replace(",", "").replace(".", "", 1)
     return cell == _NOTHING or digits.isdigit()
 
 
 def _text(value: object) -> str:
     if value is None:
         return _NOTHING
+    if isinstance(value, int) and not isinstance(value, bool):
+        return f"{value:,}"
     return f"{value:.3f}" if isinstance(value, float) else str(value)

@@ -9,6 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
+from fiftyone_deepcluster.core.words import counted
 from fiftyone_deepcluster.errors import InputError, PartError
 
 if TYPE_CHECKING:
@@ -81,12 +82,12 @@ def check_anchors(anchors: Anchors, n: int, n_clusters: int | None, *, who: str)
 
     if anchors.labels.shape != (n,) or anchors.fixed.shape != (n,):
         raise InputError(
-            f"{who} got known labels for {len(anchors.labels)} of {n} images; give one for each image"
+            f"{who} got known labels for {len(anchors.labels):,} of {counted(n, 'image')}; give one for each image"
         )
     used = torch.unique(anchors.labels[anchors.labels >= 0])
     if not len(used) or len(used) != anchors.n_clusters or len(used) != n_clusters:
         raise InputError(
-            f"{who} got {len(used)} known labels for n_clusters={n_clusters}; give as many, numbered from 0"
+            f"{who} got {counted(len(used), 'known label')} for n_clusters={n_clusters}; give as many, numbered from 0"
         )
 
 

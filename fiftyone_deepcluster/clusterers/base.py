@@ -11,6 +11,7 @@ from typing_extensions import final
 from fiftyone_deepcluster.clusterers.values import Clustering, FoundClusters
 from fiftyone_deepcluster.core.contracts import attributed_to
 from fiftyone_deepcluster.core.registry import Part, Registry
+from fiftyone_deepcluster.core.words import counted
 from fiftyone_deepcluster.errors import InputError
 
 if TYPE_CHECKING:
@@ -160,7 +161,9 @@ def _check_number(n_clusters: int | None, n: int, who: str) -> None:
     if n_clusters < 1:
         raise InputError(f"n_clusters={n_clusters} is not a valid number of clusters; give 1 or more")
     if n_clusters > n:
-        raise InputError(f"n_clusters={n_clusters} is more than the {n} images; lower it or add images")
+        raise InputError(
+            f"n_clusters={n_clusters} is more than the {counted(n, 'image')}; lower it or add images"
+        )
 
 
 CLUSTERERS: Registry[Clusterer] = Registry("clusterers", Clusterer)  # type: ignore[type-abstract]

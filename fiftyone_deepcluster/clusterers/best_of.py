@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 from pydantic import Field, field_validator
 
 from fiftyone_deepcluster.clusterers.base import CLUSTERERS, Clusterer, Clustering, ClusterRequest
+from fiftyone_deepcluster.core.words import counted
 from fiftyone_deepcluster.errors import InputError
 
 if TYPE_CHECKING:
@@ -15,6 +16,9 @@ if TYPE_CHECKING:
 
 MIN_IMAGES = 40
 """Minimum number of images."""
+
+NOT_RUN = "not_run"
+"""Name of the detail with the candidates that cannot cluster the vectors, and why."""
 
 
 @CLUSTERERS.register
@@ -65,7 +69,8 @@ class BestOf(Clusterer):
 
         if len(vectors) < MIN_IMAGES:
             raise InputError(
-                f"{len(vectors)} images are too few to compare clusterings; give {MIN_IMAGES} or more, or use kmeans"
+                f"clusterings of {counted(len(vectors), 'image')} cannot be compared; give {MIN_IMAGES} or more, or "
+                "use kmeans"
             )
         if all_equal(vectors):
             return complete(FoundClusters(torch.zeros(len(vectors), dtype=torch.int64)), vectors, self.name)
@@ -77,7 +82,12 @@ class BestOf(Clusterer):
             self.title,
         )
         number = float(trial.candidates.index(trial.chosen))
-        return replace(found, scores={"chosen": number}, details=trial.columns())
+        not_run = [f"{name} was not run: {why}" for name, why in trial.left_out.items()]
+        return replace(
+            found,
+            scores={"chosen": number},
+            details=trial.columns() | ({NOT_RUN: not_run} if not_run else {}),
+        )
 
     def _candidates(self) -> dict[str, tuple[Any, Any]]:
         from fiftyone_deepcluster.clusterers.candidates import CANDIDATES

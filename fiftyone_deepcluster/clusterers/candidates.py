@@ -103,7 +103,7 @@ class Trial:
     Attributes:
         candidates: in the order in which they were tried.
         ranking: those that may be chosen, the best one first.
-        left_out: heads that refused these vectors, and why.
+        left_out: candidates that cannot cluster these vectors, such as HDBSCAN with few of them, and why.
     """
 
     candidates: tuple[Candidate, ...]
@@ -139,7 +139,7 @@ class Trial:
         head = f"{'':19}{'clusters':>9}{'objective':>10}{'linear':>8}{'inform.':>9}{'silh.':>7}{'seeds':>7}"
         head += f"{'others':>8}{'balance':>9}{'s':>7}"
         lines = [head, *(_line(one, one is self.chosen) for one in self.candidates), self.why]
-        return "\n".join([*lines, *(f"{name} was left out: {why}" for name, why in self.left_out.items())])
+        return "\n".join([*lines, *(f"{name} was not run: {why}" for name, why in self.left_out.items())])
 
 
 def try_clusterings(
@@ -157,36 +157,30 @@ def try_clusterings(
 
     Args:
         vectors: (N, D) float32.
-        n_clusters: number of clusters. HDBSCAN finds its own number. Candidates with another number, or that leave
-            images out, are chosen only if there are no others.
+        n_clusters: number of clusters, 2 or more. HDBSCAN finds its own number. Candidates with another number, or
+            that leave images out, are chosen only if there are no others.
         seed: random seed.
         candidates: name -> reducer and clusterer, as names or dictionaries; None: ``CANDIDATES``.
         heads: also train heads (TURTLE, TEMI) from the choice among the candidates; takes minutes more. One that does
             not lower the objective of its start is not chosen.
 
     Raises:
-        InputError: no candidates, vectors that one of them cannot cluster, or another wrong argument.
+        InputError: no candidates, vectors that none of them can cluster, or another wrong argument.
         OptionsError: a reducer or clusterer of a candidate is unknown, or has a wrong option.
     """
     vectors = varied_vectors(vectors)
-    n_clusters = arguments.whole_number("n_clusters", n_clusters, 1, len(vectors))
+    n_clusters = arguments.whole_number("n_clusters", n_clusters, 2, len(vectors))
     seed = arguments.whole_number("seed", seed, 0, LARGEST_SEED)
     arguments.yes_or_no(heads=heads)
     bench = Bench(vectors, n_clusters, seed)
     trial = bench.trial(CANDIDATES if candidates is None else candidates, step=lambda: None)
     if not heads:
         return trial
-    left_out: dict[str, str] = {}
-    trained = []
-    for name, way in _ways(HEADS).items():
-        try:
-            trained.append(bench.candidate(name, way, trial.chosen.clustering))
-        except InputError as error:
-            left_out[name] = str(error)
+    trained, left_out = bench.tried(HEADS, step=lambda: None, start=trial.chosen.clustering)
     complete = _with_others([*trial.candidates, *trained])
     worse = {one.name for one in trained if one.objective >= trial.chosen.objective}
     able = [one for one in complete if one.name not in worse]
-    return Trial(tuple(complete), ranked(able, n_clusters), left_out)
+    return Trial(tuple(complete), ranked(able, n_clusters), {**trial.left_out, **left_out})
 
 
 def varied_vectors(vectors: Any) -> torch.Tensor:
@@ -201,7 +195,7 @@ def varied_vectors(vectors: Any) -> torch.Tensor:
         raise InputError(f"vectors has {non_finite} as float32; leave these rows out, or compute them again")
     if all_equal(given):
         raise InputError(
-            f"all {len(given)} vectors are the same, so there are no clusters to compare; compute the vectors again"
+            f"all {len(given):,} vectors are the same, so there are no clusters to compare; compute the vectors again"
         )
     return given
 
@@ -305,26 +299,43 @@ class Bench:
 
     def trial(self, candidates: Mapping[str, tuple[Any, Any]], step: Callable[[], None]) -> Trial:
         """Try the candidates, and call ``step`` after each; errors as ``try_clusterings``."""
-        tried = []
+        found, left_out = self.tried(candidates, step)
+        if not found:
+            reasons = "; ".join(f"{name}: {why}" for name, why in left_out.items())
+            raise InputError(f"no candidate can cluster these vectors ({reasons}); give other candidates")
+        complete = _with_others(found)
+        return Trial(tuple(complete), ranked(complete, self._n_clusters), left_out)
+
+    def tried(
+        self,
+        candidates: Mapping[str, tuple[Any, Any]],
+        step: Callable[[], None],
+        start: Clustering | None = None,
+    ) -> tuple[list[Candidate], dict[str, str]]:
+        """The candidates that can cluster these vectors; of each other one by name, why it cannot."""
+        found, left_out = [], {}
         for name, way in _ways(candidates).items():
-            tried.append(self.candidate(name, way))
+            try:
+                found.append(self.candidate(name, way, start))
+            except InputError as error:
+                left_out[name] = str(error)
             step()
-        complete = _with_others(tried)
-        return Trial(tuple(complete), ranked(complete, self._n_clusters))
+        return found, left_out
 
     def candidate(
         self, name: str, way: tuple[Reducer, Clusterer], start: Clustering | None = None
     ) -> Candidate:
-        """The better of two seeds with its scores; ``others`` is a placeholder of 1."""
+        """The better of two seeds with its scores; ``others`` is a placeholder of 1.
+
+        Raises:
+            InputError: the reducer or clusterer refuses the vectors.
+        """
         from fiftyone_deepcluster.clusterers.consensus import refined
         from fiftyone_deepcluster.metrics.agreement import agreement
         from fiftyone_deepcluster.metrics.silhouette import share_and_entropy, silhouette
 
         began = time.perf_counter()
-        try:
-            runs = [self._run(way, derive(self._seed, "candidate", i), start) for i in range(2)]
-        except InputError as error:
-            raise InputError(f"candidate {name!r}: {error}, or give candidates without it") from error
+        runs = [self._run(way, derive(self._seed, "candidate", i), start) for i in range(2)]
         ends = [refined(self._common, run.labels) for run in runs]
         best = int(ends[1].objective < ends[0].objective)
         seconds = time.perf_counter() - began

@@ -22,6 +22,7 @@ from fiftyone_deepcluster.clusterers.linear_accuracy import LinearAccuracy
 from fiftyone_deepcluster.core import arguments
 from fiftyone_deepcluster.core.progress import observer_or_silent
 from fiftyone_deepcluster.core.seeds import LARGEST_SEED, derive
+from fiftyone_deepcluster.core.words import counted
 from fiftyone_deepcluster.errors import CancelledError, InputError, OptionsError
 from fiftyone_deepcluster.reducers.base import REDUCERS
 
@@ -84,16 +85,16 @@ class NumberSweep:
         low, high = self.interval
         if self.gain and not self.stands_out:
             return (
-                f"recommended: {self.recommended} clusters, but no number stands out{self._unmeasured}; prefer one "
+                f"recommended: {self.recommended:,} clusters, but no number stands out{self._unmeasured}; prefer one "
                 "that you know"
             )
         if not self.gain:
             others = "no other number scores" if low == high else f"{low} to {high} score"
-            return f"recommended: {self.recommended} clusters, {others} nearly as well"
+            return f"recommended: {self.recommended:,} clusters, {others} nearly as well"
         others = "no other number stands out more" if low == high else f"interval {low} to {high}"
         at_the_end = len(self.numbers) > 1 and self.recommended == self.numbers[-1]
         more = "; it is the largest number that was tried: try larger ones, too" if at_the_end else ""
-        return f"recommended: {self.recommended} clusters, {others}{self._unmeasured}{more}"
+        return f"recommended: {self.recommended:,} clusters, {others}{self._unmeasured}{more}"
 
     @property
     def _unmeasured(self) -> str:
@@ -266,7 +267,7 @@ def _wanted(numbers: Any, n: int) -> list[int]:
         )
     if wanted[-1] > n:
         raise InputError(
-            f"numbers={shown}: {wanted[-1]} is more than the {n} vectors; lower it or add vectors"
+            f"numbers={shown}: {wanted[-1]:,} is more than the {counted(n, 'vector')}; lower it or add vectors"
         )
     return sorted(numbers) if isinstance(numbers, range) else wanted
 

@@ -86,7 +86,7 @@ def _neighbors(vectors: torch.Tensor, k: int, who: str) -> tuple[Any, Any]:
     n = len(vectors)
     if n <= k:
         raise InputError(
-            f"PIC with n_neighbors={k} needs {k + 1} images, not {n}; lower n_neighbors or add images"
+            f"PIC with n_neighbors={k} needs {k + 1:,} images, not {n:,}; lower n_neighbors or add images"
         )
     near, distance = exact_neighbors(vectors.float(), k + 1)
     # Among duplicates, a vector need not be its own first neighbor, or be found at all.

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 from pydantic import Field
 
 from fiftyone_deepcluster.clusterers.base import CLUSTERERS, Clusterer, ClusterRequest, FoundClusters
+from fiftyone_deepcluster.core.words import counted
 from fiftyone_deepcluster.errors import InputError
 
 if TYPE_CHECKING:
@@ -38,7 +39,7 @@ class Agglomerative(Clusterer):
         n = len(vectors)
         if n > self.max_images:
             raise InputError(
-                f"agglomerative clustering of {n} images needs {n * n * 4 / 1e9:.1f} GB for distances, but "
+                f"agglomerative clustering of {counted(n, 'image')} needs {n * n * 4 / 1e9:.1f} GB for distances, but "
                 f"max_images={self.max_images}; raise it, or use kmeans"
             )
         if n == 1:
@@ -85,7 +86,7 @@ class Hdbscan(Clusterer):
         if len(vectors) < least:
             raise InputError(
                 f"HDBSCAN with min_cluster_size={self.min_cluster_size} and min_samples={self.min_samples} needs "
-                f"{least} images, not {len(vectors)}; lower them or add images"
+                f"{least:,} images, not {len(vectors):,}; lower them or add images"
             )
         model = HDBSCAN(
             min_cluster_size=self.min_cluster_size,

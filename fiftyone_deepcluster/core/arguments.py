@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+from fiftyone_deepcluster.core.words import counted
 from fiftyone_deepcluster.errors import InputError
 
 _LONGEST, _LONGEST_TEXT = 60, 120
@@ -168,7 +169,7 @@ def masked_problem(values: Any) -> str:
     """What is wrong with an array, or a list of arrays or entries, with masked entries; empty if there are none."""
     found = values if isinstance(values, list | tuple) else (values,)
     n = sum(int(np.ma.getmaskarray(each).sum()) for each in found if np.ma.is_masked(each))
-    return f"has {n:,} masked {'entry' if n == 1 else 'entries'}" if n else ""
+    return f"has {counted(n, 'masked entry', 'masked entries')}" if n else ""
 
 
 def number_problem(name: str, values: Any) -> str:

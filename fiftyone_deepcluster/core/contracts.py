@@ -8,6 +8,7 @@ from numbers import Real
 from typing import TYPE_CHECKING, Any
 
 from fiftyone_deepcluster.core.arguments import short
+from fiftyone_deepcluster.core.words import counted
 from fiftyone_deepcluster.errors import DeepClusterError, PartError
 
 if TYPE_CHECKING:
@@ -72,7 +73,7 @@ def as_vectors(values: Any, n: int, who: str) -> torch.Tensor:
     Raises:
         PartError: wrong type, shape or number of rows.
     """
-    need = f"vectors ({n}, D), one row for each of the {n} images"
+    need = f"vectors ({n}, D), one row for each of the {counted(n, 'image')}"
     found = as_tensor(values, who, need)
     if found.ndim != 2 or len(found) != n or found.shape[1] == 0 or found.is_complex():
         raise PartError(f"{who} returned {described(found)}; return {need}")
@@ -87,9 +88,8 @@ def describe_non_finite(vectors: torch.Tensor) -> str:
     if bool(torch.isfinite(least) & torch.isfinite(most)):
         return ""
     rows = (~torch.isfinite(vectors)).any(dim=1).nonzero()[:, 0]
-    return (
-        f"{len(rows)} of {len(vectors)} vectors with NaN or infinite values, the first in row {int(rows[0])}"
-    )
+    n = f"{len(rows):,} of {counted(len(vectors), 'vector')}"
+    return f"{n} with NaN or infinite values, the first in row {int(rows[0])}"
 
 
 def as_scores(scores: Any, who: str) -> dict[str, float]:

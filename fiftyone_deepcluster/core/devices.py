@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from fiftyone_deepcluster.core.arguments import short
+from fiftyone_deepcluster.core.words import counted
 from fiftyone_deepcluster.errors import OptionsError, ProcessError
 
 if TYPE_CHECKING:
@@ -228,7 +229,7 @@ def _device(name: str, local_rank: int, world: int) -> torch.device:
             f"process {index + 1} on this machine has no GPU: torch finds {n_gpus}; start as many processes as GPUs"
         )
     raise OptionsError(
-        f"device={name!r} is not available: torch finds {n_gpus} GPUs; "
+        f"device={name!r} is not available: torch finds {counted(n_gpus, 'GPU')}; "
         "use 'cpu' or 'auto', or install a CUDA build of torch"
     )
 

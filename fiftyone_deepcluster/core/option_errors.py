@@ -13,6 +13,9 @@ from fiftyone_deepcluster.core.arguments import short, some_of
 _MOST_CHOICES = 30
 """Known names that messages list in full: more than any part has options, fewer than libraries have models."""
 
+_CLOSE = 0.6
+"""Least similarity of a name that is suggested, from 0 to 1: ``SequenceMatcher.ratio`` of ``difflib``."""
+
 _NEEDS = {
     "greater_than_equal": "{ge} or more",
     "greater_than": "more than {gt}",
@@ -76,7 +79,7 @@ def _other_message(item: dict[str, Any], place: str, of: tuple[str, type[BaseMod
     name, model = of
     about = model.model_fields[place].description if place in model.model_fields else None
     if item["type"] == "extra_forbidden":
-        return f"{name} has no option {place!r}; {suggest(place, model.model_fields)}"
+        return f"{name} has no option {place!r}; {suggest(place, set(model.model_fields) - {'name'})}"
     if item["type"] == "missing":
         return f"{name} needs the option {place!r}" + (f": {about}" if about else "")
     if item["type"] == "string_pattern_mismatch" and about:
@@ -94,15 +97,17 @@ def _place(item: Any) -> str:
 
 
 def _format_bounds(bounds: dict[str, Any]) -> dict[str, Any]:
-    return {name: f"{value:g}" if isinstance(value, float) else value for name, value in bounds.items()}
+    shown = {float: "g", int: ","}
+    return {name: format(value, shown.get(type(value), "")) for name, value in bounds.items()}
 
 
 def suggest(name: str, known: Iterable[str]) -> str:
     """Last part of an error message: the closest known names, or else the first ``_MOST_CHOICES`` of all."""
-    names = sorted(set(known) - {"name"})
+    names = sorted(set(known))
     if not names:
         return "there are none"
-    near = difflib.get_close_matches(str(name), names, n=2, cutoff=0.6)
+    lower = {each.casefold(): each for each in names}
+    near = difflib.get_close_matches(str(name).casefold(), lower, n=2, cutoff=_CLOSE)
     if near:
-        return f"did you mean {' or '.join(map(repr, near))}?"
+        return f"did you mean {' or '.join(repr(lower[each]) for each in near)}?"
     return f"choose one of: {some_of(names, _MOST_CHOICES)}"

@@ -11,6 +11,8 @@ from enum import Enum
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from fiftyone_deepcluster.core.words import counted
+
 
 class StopReason(str, Enum):
     """Why a run ended."""
@@ -117,7 +119,7 @@ class Round(BaseModel):
             parts.append(f"{epochs:.0f} epochs, {how}")
         if self.change is not None:
             parts.append(f"NMI to last round {self.change.nmi:.3f}")
-        parts.append(f"{self.clusters_in_use} clusters, largest {self.largest_share:.0%}")
+        parts.append(f"{counted(self.clusters_in_use, 'cluster')}, largest {self.largest_share:.0%}")
         if self.truth is not None:
             parts.append(f"ACC {self.truth.acc:.3f} NMI {self.truth.nmi:.3f} (measured only)")
         parts.append(f"{sum(self.seconds.values()):.1f} s")

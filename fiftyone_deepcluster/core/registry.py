@@ -25,17 +25,17 @@ import logging
 import pkgutil
 import re
 import threading
-from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib.abc import SourceLoader
 from importlib.metadata import entry_points
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
-from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
+from pydantic import ConfigDict, ValidationError
 from pydantic_core import core_schema
 
-from fiftyone_deepcluster.core.arguments import NO_ORDER, short
+from fiftyone_deepcluster.core.arguments import short
+from fiftyone_deepcluster.core.given_values import GivenValues
 from fiftyone_deepcluster.core.option_errors import explain, suggest
 from fiftyone_deepcluster.errors import OptionsError
 
@@ -57,7 +57,7 @@ _BUILT_IN_LOCK = threading.RLock()
 _OUTSIDE_LOCK = threading.RLock()
 
 
-class Part(BaseModel):
+class Part(GivenValues):
     """Base class of parts: a frozen model of options, which users select by ``name``.
 
     The first line of the docstring of a subclass is its help text in the App.
@@ -74,15 +74,6 @@ class Part(BaseModel):
 
     # Without this flag pydantic would call __init__ in model_validate, which must raise ValidationError by field.
     __init__.__pydantic_base_init__ = True  # type: ignore[attr-defined]
-
-    @model_validator(mode="before")
-    @classmethod
-    def _check_order(cls, values: Any) -> Any:
-        """Refuse sets, which pydantic would take for a list in an order that differs between processes."""
-        for name, value in values.items() if isinstance(values, Mapping) else ():
-            if isinstance(value, set | frozenset):
-                raise ValueError(f"{name}={short(value)} {NO_ORDER}")
-        return values
 
     def __setattr__(self, name: str, value: object) -> None:
         try:

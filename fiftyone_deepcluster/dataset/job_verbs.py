@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeAlias
 
+from fiftyone_deepcluster.core.words import counted
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
@@ -75,7 +77,9 @@ def _draw_filters(samples: Samples, observer: Observer, **given: Any) -> Outcome
     from fiftyone_deepcluster.dataset.results.filters import draw_filters
 
     drawn = draw_filters(samples, observer=observer, **given)
-    return Outcome(f"{len(drawn.units)} units of {drawn.layer} drawn; files in {drawn.montage.parent}")
+    return Outcome(
+        f"{counted(len(drawn.units), 'unit')} of {drawn.layer} drawn; files in {drawn.montage.parent}"
+    )
 
 
 def _find_neighbors(samples: Samples, observer: Observer, key: str, label_field: str | None) -> Outcome:
@@ -85,7 +89,7 @@ def _find_neighbors(samples: Samples, observer: Observer, key: str, label_field:
     if label_field is not None:
         retrieval_score(samples, key, label_field, observer=observer)
     return Outcome(
-        f"Neighbors of {n:,} images found: select an image to see its neighbors in the Clusters panel"
+        f"Neighbors of {counted(n, 'image')} found: select an image to see its neighbors in the Clusters panel"
     )
 
 
@@ -93,7 +97,9 @@ def _find_key_words(samples: Samples, observer: Observer, **given: Any) -> Outco
     from fiftyone_deepcluster.dataset.results.categories import key_words
 
     found = key_words(samples, observer=observer, **given)
-    return Outcome(f"Key words of {sum(bool(words) for words in found.values())} of {len(found)} clusters")
+    return Outcome(
+        f"Key words of {sum(bool(words) for words in found.values())} of {counted(len(found), 'cluster')}"
+    )
 
 
 def _build_category_tree(samples: Samples, observer: Observer, key: str) -> Outcome:
@@ -105,8 +111,9 @@ def _build_category_tree(samples: Samples, observer: Observer, key: str) -> Outc
 def _groups(nodes: list[Node], key: str) -> str:
     groups = sum(not node.leaf for node in nodes)
     if not groups:
-        return f"The network confuses no clusters more than others: the {len(nodes)} clusters form no groups"
-    return f"{len(nodes) - groups} clusters in {groups} groups; filter by {key}_category in the sidebar"
+        return f"The network confuses no clusters more than others: the {counted(len(nodes), 'cluster')} form no groups"
+    there = f"{counted(len(nodes) - groups, 'cluster')} in {counted(groups, 'group')}"
+    return f"{there}; filter by {key}_category in the sidebar"
 
 
 def _recommend_number(samples: Samples, observer: Observer, **given: Any) -> Outcome:
@@ -130,7 +137,7 @@ def _suspicious(audit: Audit) -> str:
     noise = audit.record.noise
     share = "" if noise is None else f"; about {noise.rate:.1%} of the labels are wrong"
     issues = {issue.kind: issue.n_images for issue in audit.record.issues}
-    return f"{audit.record.n_audited:,} labels audited{share}; {issues.get('wrong_label', 0):,} to check"
+    return f"{counted(audit.record.n_audited, 'label')} audited{share}; {issues.get('wrong_label', 0):,} to check"
 
 
 def _import_dicom(

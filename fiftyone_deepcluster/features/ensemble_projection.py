@@ -9,6 +9,7 @@ from pydantic import Field
 from fiftyone_deepcluster.core.process_state import ignored_warnings
 from fiftyone_deepcluster.core.registry import PartOf
 from fiftyone_deepcluster.core.seeds import derive, rng
+from fiftyone_deepcluster.core.words import counted
 from fiftyone_deepcluster.errors import InputError
 from fiftyone_deepcluster.features.base import ENCODERS, Encoder, EncodeRequest, Encoding
 
@@ -80,8 +81,8 @@ class EnsembleProjection(Encoder):
         seen = sample_rows(len(corpus), self.sample, derive(request.seed, "images"))
         if len(seen) < self.classes:
             raise InputError(
-                f"ensemble projection of {len(seen)} images cannot have classes={self.classes} surrogate classes; "
-                "lower classes, or raise sample or add images"
+                f"ensemble projection of {counted(len(seen), 'image')} cannot have classes={self.classes} surrogate "
+                "classes; lower classes, or raise sample or add images"
             )
         corpus.observer.phase("ensemble", self.sets)
         matrix, bias = self._classifiers(below.vectors[seen.tolist()].cpu(), request.seed, corpus)

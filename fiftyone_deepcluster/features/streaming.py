@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from fiftyone_deepcluster.core.seeds import rng
+from fiftyone_deepcluster.core.words import counted
 from fiftyone_deepcluster.errors import OptionsError
 
 if TYPE_CHECKING:
@@ -185,7 +186,9 @@ def _reduced(batches: Iterable[tuple[Any, torch.Tensor]], reduction: Reduction) 
 
 def _log_reduction(what: str, sample: torch.Tensor, reduction: Reduction, wanted: int) -> None:
     kept = sample.shape[1] if reduction.matrix is None else reduction.matrix.shape[1]
-    why = "" if kept == wanted else f" instead of {wanted}, the most that {len(sample)} images allow"
+    why = (
+        "" if kept == wanted else f" instead of {wanted}, the most that {counted(len(sample), 'image')} allow"
+    )
     if kept == sample.shape[1] < wanted:
         why = f" instead of {wanted}, since there are no more"
     logger.info("%s: %d dimensions, reduced by PCA to %d%s", what, sample.shape[1], kept, why)

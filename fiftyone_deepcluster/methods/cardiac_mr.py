@@ -25,6 +25,7 @@ from pydantic import Field
 
 from fiftyone_deepcluster.backbones.base import BACKBONES, SMALL_SIDE, InputNormName
 from fiftyone_deepcluster.core.registry import PartOf
+from fiftyone_deepcluster.core.words import counted
 from fiftyone_deepcluster.features.base import ENCODERS, Encoder
 from fiftyone_deepcluster.methods.base import ADVANCED, METHODS
 from fiftyone_deepcluster.methods.deepcluster import FAISS_KMEANS
@@ -250,9 +251,8 @@ class CardiacMR(Published, Trained):
             )
         if found >= wanted:
             return notes
-        reason = (
-            f"{facts.n} images are clustered into {found} and not into {wanted}, {CLUSTERS_A_CLASS} per class"
-        )
+        n = counted(facts.n, "image")
+        reason = f"{n} are clustered into {found:,} and not into {wanted:,}, {CLUSTERS_A_CLASS} per class"
         few = f"fewer than {MIN_IMAGES_PER_CLUSTER} images per cluster are too few to train on"
         return [*notes, f"{reason}: {few}; set pseudo_clusters to change it"]
 

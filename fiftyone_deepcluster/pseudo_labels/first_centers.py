@@ -11,6 +11,7 @@ import torch
 from fiftyone_deepcluster.clusterers.base import ClusterRequest
 from fiftyone_deepcluster.clusterers.kmeans.clusterer import KMeans
 from fiftyone_deepcluster.core.seeds import derive, rng
+from fiftyone_deepcluster.core.words import counted
 from fiftyone_deepcluster.errors import ImagesError
 
 if TYPE_CHECKING:
@@ -69,8 +70,8 @@ def different_rows(corpus: Corpus, n_wanted: int, seed: int) -> NDArray[np.int64
         if len(rows) == n_wanted:
             return np.array(rows)
     raise ImagesError(
-        f"{n_wanted} clusters need as many different images as initial centers, and the {len(corpus)} images have only "
-        f"{len(rows)} different ones; lower n_clusters or add images"
+        f"{n_wanted:,} clusters need as many different images as initial centers, and the "
+        f"{counted(len(corpus), 'image')} have only {len(rows):,} different ones; lower n_clusters or add images"
     )
 
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 from pydantic import Field
 
 from fiftyone_deepcluster.core.process_state import ignored_warnings, kept_threads
+from fiftyone_deepcluster.core.words import counted
 from fiftyone_deepcluster.errors import DiskError, InputError, MissingDependencyError
 from fiftyone_deepcluster.reducers.base import REDUCERS, Reducer
 
@@ -63,7 +64,7 @@ class Umap(Reducer):
         n = len(vectors)
         if n < MIN_IMAGES_FOR_UMAP:
             raise InputError(
-                f"UMAP cannot embed {n} images; give {MIN_IMAGES_FOR_UMAP} or more, or cluster without UMAP"
+                f"UMAP cannot embed {counted(n, 'image')}; give {MIN_IMAGES_FOR_UMAP} or more, or cluster without UMAP"
             )
         if self.metric == "cosine":
             # For unit vectors the cosine distance is half the squared Euclidean distance.

@@ -151,7 +151,7 @@ def test_topics_separate_texts_with_different_words():
 @pytest.mark.parametrize(
     ("call", "message"),
     [
-        (lambda: words_of_clusters(["a word"], np.zeros(2, int)), "1 texts for 2 images"),
+        (lambda: words_of_clusters(["a word"], np.zeros(2, int)), "1 text for 2 images"),
         (lambda: words_of_clusters([None, " "], np.zeros(2, int)), "none of the images has a text"),
         (lambda: words_of_clusters(["the of", "and"], np.zeros(2, int)), "only stop words"),
         (lambda: words_of_clusters(["lung"], np.zeros(1, int), common=0), "common=0"),

@@ -258,7 +258,7 @@ def test_errors_name_value_need_and_way_out(digits):
         fdc.fit(images, {"n_clusters": 3})
     with pytest.raises(ImagesError, match="not a list of images"):
         fdc.fit(None, "frozen")
-    with pytest.raises(OptionsError, match="features has 20 rows for 30 images"):
+    with pytest.raises(OptionsError, match="features has 20 rows, but images has 30 entries"):
         fdc.fit(images, fdc.Frozen(n_clusters=3), features=np.zeros((20, 4), np.float32))
     with pytest.raises(OptionsError, match="features='x' is not numeric"):
         fdc.fit(images, fdc.Frozen(n_clusters=3), features="x")
@@ -266,7 +266,7 @@ def test_errors_name_value_need_and_way_out(digits):
         fdc.fit(images, fdc.Frozen(n_clusters=3), features=np.full((30, 4), 1e30, np.float32))
     with pytest.raises(OptionsError, match=r"known=\{\} is not a Known object"):
         fdc.fit(images, fdc.Frozen(n_clusters=3), known={})
-    with pytest.raises(OptionsError, match="truth is unknown for all of the 30 images"):
+    with pytest.raises(OptionsError, match="truth is unknown for all 30 images"):
         fdc.fit(images, fdc.Frozen(n_clusters=3), truth=[float("nan")] * 30)
     with pytest.raises(OptionsError, match="no option 'n_cluster'; did you mean 'n_clusters'"):
         parse_options("deepcluster", {"n_cluster": 3})

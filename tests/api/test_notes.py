@@ -27,7 +27,7 @@ def test_groups_that_leave_no_test_images_give_a_note(digits):
     two = fdc.fit(digits, fdc.LDPO(**LDPO), known=Known(groups=["a"] * 55 + ["b"] * 5))
     assert "test_top1" not in two.record.rounds[0].scores
     assert any(
-        "in 1 of 1 rounds no images were held out" in note and "2 groups" in note for note in two.record.notes
+        "in 1 of 1 round no images were held out" in note and "2 groups" in note for note in two.record.notes
     )
     elsewhere = fdc.fit(
         digits, fdc.Frozen(n_clusters=4, baselines=False), known=Known(groups=["a", "b"] * 30)

@@ -120,7 +120,7 @@ def test_a_folder_becomes_a_lasting_dataset_of_its_name(invoke, fiftyone_home, d
 @pytest.mark.parametrize(
     ("words", "says"),
     [
-        (["no-such-dataset"], "neither a FiftyOne dataset nor a folder"),
+        (["no-such-dataset"], "neither a FiftyOne dataset nor a folder; "),
         ([""], "neither a FiftyOne dataset nor a folder"),
         (["x" * 300], "neither a FiftyOne dataset nor a folder"),
         (["DATASET", "--view", "nowhere"], "no saved view 'nowhere'"),

@@ -9,7 +9,7 @@ def _agreement(value):
 def test_numbers_are_right_aligned_and_words_left_aligned():
     table = text_table(("name", "count"), [("a", 5), ("bcdef", 1234)])
 
-    assert table.splitlines() == ["name    count", "─" * 13, "a           5", "bcdef    1234"]
+    assert table.splitlines() == ["name    count", "─" * 13, "a           5", "bcdef   1,234"]
 
 
 def test_brackets_and_colons_of_a_value_stay():

@@ -11,7 +11,7 @@ from sklearn.datasets import load_digits
 
 import fiftyone_deepcluster as fdc
 from fiftyone_deepcluster.clusterers.best_of import BestOf
-from fiftyone_deepcluster.clusterers.candidates import ranked, try_clusterings
+from fiftyone_deepcluster.clusterers.candidates import CANDIDATES, Bench, ranked, try_clusterings
 from fiftyone_deepcluster.clusterers.number import sweep_numbers
 from fiftyone_deepcluster.core.record import RunRecord
 from fiftyone_deepcluster.errors import InputError, OptionsError
@@ -129,7 +129,8 @@ def test_wrong_arguments_are_named(some):
     with pytest.raises(InputError, match=r"vectors=\[\[1\], \[2, 3\]\] is not numeric"):
         try_clusterings([[1], [2, 3]], 2)
     with pytest.raises(
-        InputError, match=r"candidate 'umap-hdbscan': HDBSCAN .* needs 10 .*, or give candidates without it"
+        InputError,
+        match=r"no candidate can .* \(umap-hdbscan: HDBSCAN .* needs 10 .*\); give other candidates",
     ):
         try_clusterings(some[:5], 2, candidates={"umap-hdbscan": ("identity", "hdbscan")})
     broken = some.clone()
@@ -145,9 +146,39 @@ def test_wrong_arguments_are_named(some):
             call(torch.ones_like(some), 10)
     with pytest.raises(InputError, match="vectors are complex"):
         try_clusterings(some.to(torch.complex64), 2)
-    with pytest.raises(InputError, match="n_clusters=401: give 1 to 400"):
+    with pytest.raises(InputError, match="n_clusters=401: give 2 to 400"):
         try_clusterings(some, 401)
+    with pytest.raises(InputError, match="n_clusters=1: give 2 to 400"):
+        try_clusterings(some, 1)
     with pytest.raises(InputError, match="candidates has 'a': 'kmeans'"):
         try_clusterings(some, 10, candidates={"a": "kmeans"})
     with pytest.raises(OptionsError, match="'kmean' among the clusterers"):
         try_clusterings(some, 10, candidates={"a": ("pca", "kmean")})
+
+
+def test_a_candidate_that_needs_more_vectors_is_not_run_and_the_others_are(some):
+    ways = {"k-means": ("pca", "kmeans"), "density": ("identity", "hdbscan")}
+    steps = []
+    trial = try_clusterings(some[:6], 2, candidates=ways)
+    assert [one.name for one in trial.candidates] == ["k-means"]
+    assert set(trial.labels.tolist()) == {0, 1}
+    assert str(trial).endswith(f"\ndensity was not run: {trial.left_out['density']}")
+    assert "needs 10 images, not 6" in trial.left_out["density"]
+    Bench(some[:6], 2, 51).trial(ways, lambda: steps.append(1))
+    assert len(steps) == 2, "the one that is not run is a step, too"
+
+
+def test_few_vectors_are_clustered_by_what_can(some):
+    trial = try_clusterings(some[:6], 2)
+    assert {"pca-kmeans", "spherical-kmeans"} <= {one.name for one in trial.candidates}
+    assert "umap-hdbscan" in trial.left_out
+    assert {one.name for one in trial.candidates} | set(trial.left_out) == set(CANDIDATES)
+
+
+def test_a_run_notes_the_candidates_that_were_not_run(some, monkeypatch):
+    few = {"name": "hdbscan", "min_cluster_size": 500}
+    monkeypatch.setitem(CANDIDATES, "umap-hdbscan", ("identity", few))
+    options = fdc.Frozen(n_clusters=10, clusterer={"name": "best-of", "only": "pca-kmeans, umap-hdbscan"})
+    chosen, not_run = fdc.fit(None, options, features=some.numpy()).record.notes
+    assert chosen.startswith("best-of chose pca-kmeans: ")
+    assert not_run.startswith("best-of: umap-hdbscan was not run: HDBSCAN with min_cluster_size=500")

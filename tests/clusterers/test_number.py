@@ -156,7 +156,7 @@ def test_numbers_that_cannot_be_compared_are_refused(blobs):
             sweep_numbers(blobs, numbers)
     with pytest.raises(InputError, match="repetitions=1: give 2 to 100"):
         sweep_numbers(blobs, [2, 3], repetitions=1)
-    with pytest.raises(InputError, match=f"9999 is more than the {len(blobs)} vectors"):
+    with pytest.raises(InputError, match=f"9,999 is more than the {len(blobs)} vectors"):
         sweep_numbers(blobs, [2, 9999])
 
 

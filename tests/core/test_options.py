@@ -6,6 +6,7 @@ import copy
 import inspect
 import pickle
 
+import numpy as np
 import pytest
 from pydantic import Field, ValidationError
 
@@ -32,6 +33,9 @@ class Sample(Part):
 PLAIN = [
     ({"n_clusters": "ten"}, "n_clusters='ten': needs a whole number"),
     ({"n_clusters": 1}, "n_clusters=1: needs 2 or more"),
+    ({"n_clusters": True}, "n_clusters=True: needs a whole number"),
+    ({"rounds": True, "seed": False}, "rounds=True: needs a whole number; seed=False: needs a whole number"),
+    ({"max_minutes": np.True_}, "max_minutes=np.True_: needs a number"),
     ({"n_clusters": 2.5}, "n_clusters=2.5: needs a whole number"),
     (
         {"device": "tpu"},
@@ -40,7 +44,7 @@ PLAIN = [
     ({"max_minutes": 0}, "max_minutes=0: needs more than 0"),
     ({"color": "red"}, "color='red': needs 'auto', 'gray' or 'rgb'"),
     ({"baselines": "perhaps"}, "baselines='perhaps': needs True or False"),
-    ({"image_size": 5000}, "image_size=5000: needs 1024 or less"),
+    ({"image_size": 5000}, "image_size=5000: needs 1,024 or less"),
     ({"rouds": 3}, "frozen has no option 'rouds'; did you mean 'rounds'?"),
     ({"n_clusters": 1, "seed": -1}, "n_clusters=1: needs 2 or more; seed=-1: needs 0 or more"),
     ({"clusterer": {"name": "kmeans", "max_iter": 0}}, "max_iter=0: needs 1 or more"),
@@ -68,7 +72,7 @@ def test_invalid_options_give_one_plain_sentence(way, values, says):
     [
         ({"share": 1}, "share=1: needs less than 1"),
         ({"share": float("inf")}, "share=inf: needs less than 1"),
-        ({"size": 70_000}, "size=70000: needs 65536 or less"),
+        ({"size": 70_000}, "size=70000: needs 65,536 or less"),
         ({"widths": [1, 2, 3]}, "widths=[1, 2, 3]: needs 2 items or fewer"),
         ({"widths": [1, "b"]}, "widths.1='b': needs a whole number"),
         ({"widths": 3}, "widths=3: needs a list"),

@@ -16,5 +16,5 @@ def test_derived_seeds_differ_by_purpose_and_are_constant():
 def test_derived_seeds_can_be_given_and_no_larger_ones():
     assert 0.9 * LARGEST_SEED < max(derive(0, number) for number in range(1000)) <= LARGEST_SEED
     assert Frozen(seed=LARGEST_SEED).seed == LARGEST_SEED
-    with pytest.raises(OptionsError, match=rf"seed={LARGEST_SEED + 1}: needs {LARGEST_SEED} or less"):
+    with pytest.raises(OptionsError, match=rf"seed={LARGEST_SEED + 1}: needs {LARGEST_SEED:,} or less"):
         Frozen(seed=LARGEST_SEED + 1)

@@ -6,6 +6,8 @@ import json
 import logging
 import os
 import tempfile
+import time
+from logging.handlers import BufferingHandler
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -25,7 +27,7 @@ _TRIES = 5
 
 def main() -> None:
     """Print the errors of all public calls, and what became of an edit and of a removal."""
-    from tests.conftest import kill_database, start_database
+    from tests.conftest import start_database
 
     os.environ["FIFTYONE_DATABASE_URI"] += "/?serverSelectionTimeoutMS=5000"
     root = start_database(*_FORGETFUL).root
@@ -46,9 +48,9 @@ def main() -> None:
         edit = _lose_in_an_edit(points, dataset)
         removal = _restart_in_a_removal(dataset)
         declared = _restart_in_a_declaration(dataset)
-        kill_database()
-        _wait_no_longer()
-        print(json.dumps({"edit": edit, "removal": removal, "declared": declared, "errors": _errors(calls)}))
+        notices = _notices(dataset)
+        found = {"edit": edit, "removal": removal, "declared": declared, "notices": notices}
+        print(json.dumps(found | {"errors": _errors(calls)}))
 
 
 def _lose_in_an_edit(points: Points, dataset: fo.Dataset) -> dict[str, Any]:
@@ -134,6 +136,26 @@ def _restart_in_a_declaration(dataset: fo.Dataset) -> list[str]:
     finally:
         intents.declare = declare
     return fdc.list_runs(dataset)
+
+
+def _notices(dataset: fo.Dataset) -> list[str]:
+    """Kill the database while the threads of a run use it; what they log meanwhile."""
+    from fiftyone_deepcluster.dataset.runs import lock, status
+    from tests.conftest import kill_database
+
+    handler = BufferingHandler(1000)
+    logging.getLogger("fiftyone_deepcluster").addHandler(handler)
+    logging.disable(logging.NOTSET)
+    lock._HEARTBEAT_SECONDS, status._SECONDS_WITHOUT_DATABASE = 0.05, 0.1
+    lock.acquire(dataset, "noticed")
+    live = status.LiveObserver(dataset, "noticed", "frozen", 3)
+    kill_database()
+    _wait_no_longer()
+    for phase in range(20):
+        live.phase(f"phase {phase}", 1)
+        time.sleep(0.2)
+    logging.disable(logging.WARNING)
+    return [record.getMessage() for record in handler.buffer]
 
 
 def _wait_no_longer() -> None:

@@ -25,6 +25,7 @@ from fiftyone_deepcluster.analysis.label_audit.result import LabelAudit, conclud
 from fiftyone_deepcluster.core import arguments
 from fiftyone_deepcluster.core.devices import choose_compute
 from fiftyone_deepcluster.core.progress import observer_or_silent
+from fiftyone_deepcluster.core.words import none_of
 from fiftyone_deepcluster.errors import InputError
 
 if TYPE_CHECKING:
@@ -157,7 +158,8 @@ def _check_classes(names: Sequence[str], given: NDArray[np.int64], rows: NDArray
         )
     if not n_usable:
         raise InputError(
-            f"none of the {n_labels:,} images with a label has a vector; compute the embeddings first"
+            f"{none_of(n_labels, 'image')} with a label has a vector of finite numbers: there is none, or it has NaN "
+            "or infinite values; compute the vectors of the images that have labels"
         )
     if (counts > 0).sum() > _MOST_CLASSES:
         raise InputError(

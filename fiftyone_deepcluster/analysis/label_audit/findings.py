@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
+from fiftyone_deepcluster.core.words import counted
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
@@ -86,7 +88,7 @@ def duplicates_with_other_label(labeled: LabeledSet, pairs: NDArray[np.int64]) -
         return None
     return Issue(
         "duplicate_other_label",
-        f"{_count(len(chosen), 'pair')} of near duplicates with different labels",
+        f"{counted(len(chosen), 'pair')} of near duplicates with different labels",
         np.unique(chosen),
     )
 
@@ -99,7 +101,7 @@ def leaks(labeled: LabeledSet, pairs: NDArray[np.int64]) -> Issue | None:
     if not len(chosen):
         return None
     return Issue(
-        "leak", f"{_count(len(chosen), 'pair')} of near duplicates in different groups", np.unique(chosen)
+        "leak", f"{counted(len(chosen), 'pair')} of near duplicates in different groups", np.unique(chosen)
     )
 
 
@@ -111,7 +113,7 @@ def outliers(labeled: LabeledSet) -> Issue | None:
     rows = np.flatnonzero(far > middle + max(_OUTLIER * spread, 0.1))
     if not len(rows):
         return None
-    return Issue("outlier", f"{_count(len(rows), 'image')} unlike all others", rows)
+    return Issue("outlier", f"{counted(len(rows), 'image')} unlike all others", rows)
 
 
 def confused_classes(labeled: LabeledSet, evidence: Evidence, names: Sequence[str]) -> list[Issue]:
@@ -163,7 +165,3 @@ def drift(classes: NDArray[np.int64], p_wrong: NDArray[np.float32], order: NDArr
         f"{p_wrong[outside].mean():.0%} of the others"
     )
     return Issue("drift", text, np.sort(inside))
-
-
-def _count(n: int, what: str) -> str:
-    return f"{n:,} {what}{'' if n == 1 else 's'}"

@@ -13,6 +13,7 @@ from fiftyone_deepcluster.analysis.label_audit.labeled_set import FEWEST
 from fiftyone_deepcluster.analysis.label_audit.noise import ISSUE_AT, Judged, NoiseRate, noise_rate
 from fiftyone_deepcluster.analysis.label_audit.reasons import Reasons, cluster_table
 from fiftyone_deepcluster.analysis.label_audit.scores import probability_wrong, suspicion
+from fiftyone_deepcluster.core.words import counted
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -185,7 +186,7 @@ class _Conclusion:
             wrong[row] = str(self.known.groups[row])
         if not len(chosen):
             return wrong, None
-        text = f"{int(bad.sum()):,} group{'' if bad.sum() == 1 else 's'} whose labels are wrong as a whole"
+        text = f"{counted(int(bad.sum()), 'group')} whose labels are wrong as a whole"
         return wrong, Issue("wrong_group", text, chosen)
 
     def _issues(self, p_wrong: NDArray[np.float32], of_groups: Issue | None) -> list[Issue]:
@@ -193,8 +194,9 @@ class _Conclusion:
         pairs = findings.duplicates(labeled)
         wrong, rare = np.flatnonzero(filled >= ISSUE_AT), np.flatnonzero(~self.audited)
         order = np.arange(len(labeled)) if self.order is None else self._order(self.order)
+        n_wrong = counted(len(wrong), "label is", "labels are")
         found = [
-            Issue("wrong_label", f"{len(wrong):,} labels are probably wrong", wrong) if len(wrong) else None,
+            Issue("wrong_label", f"{n_wrong} probably wrong", wrong) if len(wrong) else None,
             of_groups,
             findings.duplicates_with_other_label(labeled, pairs),
             findings.leaks(labeled, pairs),
@@ -208,7 +210,7 @@ class _Conclusion:
     def _of_rare(self, rare: NDArray[np.int64]) -> str:
         classes = sorted({self.names[number] for number in self.labeled.classes[rare].tolist()})
         shown = ", ".join(repr(name) for name in classes[:5]) + (" ..." if len(classes) > 5 else "")
-        return f"{len(classes):,} class{'' if len(classes) == 1 else 'es'} with fewer than {FEWEST} images: {shown}"
+        return f"{counted(len(classes), 'class', 'classes')} with fewer than {FEWEST} images: {shown}"
 
     def _order(self, order: NDArray[np.int64]) -> NDArray[np.int64]:
         """From the order of all N images to that of the M labeled ones, as indices 0..M-1."""
@@ -230,6 +232,6 @@ class _Conclusion:
         counts = np.bincount(labeled.classes)
         for at in np.flatnonzero(~self.audited).tolist():
             name, count = self.names[int(labeled.classes[at])], int(counts[labeled.classes[at]])
-            images = f"{count} image{' has' if count == 1 else 's have'}"
+            images = counted(count, "image has", "images have")
             texts[int(self.rows[at])] = f"only {images} the label {name!r}: too few to audit"
         return texts

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, ClassVar, Literal
 from pydantic import Field
 
 from fiftyone_deepcluster.clusterers.base import CLUSTERERS, Clusterer, ClusterRequest, FoundClusters
+from fiftyone_deepcluster.core.words import counted
 from fiftyone_deepcluster.errors import InputError
 
 if TYPE_CHECKING:
@@ -92,7 +93,9 @@ class Rim(Clusterer):
         from fiftyone_deepcluster.clusterers.distances import threads_for
 
         if len(vectors) < _MIN_IMAGES:
-            raise InputError(f"RIM cannot cluster {len(vectors)} images; add images ({_MIN_IMAGES} or more)")
+            raise InputError(
+                f"RIM cannot cluster {counted(len(vectors), 'image')}; add images ({_MIN_IMAGES} or more)"
+            )
         with threads_for(vectors):
             points, unit = standardized(vectors)
             model = self._initial_model(points, request.seed)

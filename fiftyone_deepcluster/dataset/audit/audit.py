@@ -16,6 +16,7 @@ from fiftyone_deepcluster.core.devices import choose_compute
 from fiftyone_deepcluster.core.process_state import changed
 from fiftyone_deepcluster.core.progress import check_observer
 from fiftyone_deepcluster.core.seeds import LARGEST_SEED
+from fiftyone_deepcluster.core.words import counted
 from fiftyone_deepcluster.dataset.audit.audit_inputs import collect_labeled, field_list, read_followed
 from fiftyone_deepcluster.dataset.audit.audit_job import judge, store_audit
 from fiftyone_deepcluster.dataset.audit.audit_record import AuditRecord
@@ -77,7 +78,9 @@ class Audit:
         """Short form; the repr of the dataset takes a page."""
         noise = self.record.noise
         share = "" if noise is None else f", about {noise.rate:.1%} wrong"
-        return f"Audit({self.key!r} on {self.dataset.name!r}: {self.record.n_audited:,} labels{share})"
+        return (
+            f"Audit({self.key!r} on {self.dataset.name!r}: {counted(self.record.n_audited, 'label')}{share})"
+        )
 
     @property
     def fields(self) -> FieldNames:

@@ -7,8 +7,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from fiftyone_deepcluster.core import arguments
+from fiftyone_deepcluster.core.words import all_of
 from fiftyone_deepcluster.dataset.io.fields import FieldNames, marked
-from fiftyone_deepcluster.dataset.io.read_fields import read_truth, read_values
+from fiftyone_deepcluster.dataset.io.read_fields import fields_with_vectors, read_truth, read_values
 from fiftyone_deepcluster.dataset.io.read_images import collect_images, root_dataset
 from fiftyone_deepcluster.dataset.io.side_fields import read_groups
 from fiftyone_deepcluster.dataset.io.vectors import model_vectors, stored_vectors
@@ -85,7 +86,7 @@ def read_audit_inputs(
     labels = read_truth(source, settings["label_field"], "label_field")
     if all(label is None for label in labels):
         raise InputError(
-            f"label_field={settings['label_field']!r} is empty for all {len(source)} images; give the field with "
+            f"label_field={settings['label_field']!r} is empty for {all_of(len(source), 'image')}; give the field with "
             "the labels to audit"
         )
     field = settings["group_field"]
@@ -183,10 +184,8 @@ def _mean_length(vectors: NDArray[np.float32]) -> np.float32:
 
 
 def _choices(source: SampleSource) -> str:
-    import fiftyone as fo
-
     runs = [run.key for run in marked(source.dataset) if run.kind == "clusters"]
-    fields = list(source.dataset.get_field_schema(ftype=[fo.VectorField, fo.ArrayField]))
+    fields = fields_with_vectors(source)
     return f"Runs of this dataset: {', '.join(runs) or 'none'}; fields with vectors: {', '.join(fields) or 'none'}"
 
 

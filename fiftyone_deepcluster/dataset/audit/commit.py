@@ -6,6 +6,7 @@ from collections import Counter
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
+from fiftyone_deepcluster.core.words import counted
 from fiftyone_deepcluster.dataset.audit.decisions import read_decision
 from fiftyone_deepcluster.dataset.audit.queue import find_documents
 from fiftyone_deepcluster.dataset.review.apply import stored_label
@@ -80,7 +81,7 @@ def _draft(audit: Audit, target: str | None, overwrite: bool) -> CommitDraft:
     else:
         before = {image: given for image, (given, _) in pairs.items()} if same_field else {}
         chosen = _replaceable(others, before | _committed(audit, path))
-    text = f"wrote {len(chosen):,} label{'' if len(chosen) == 1 else 's'} to {target!r}"
+    text = f"wrote {counted(len(chosen), 'label')} to {target!r}"
     entry = Entry("commit", text, texts, field=path, made_field=missing)
     return CommitDraft(entry, chosen, len(others) - len(chosen))
 

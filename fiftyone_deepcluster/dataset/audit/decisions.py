@@ -6,7 +6,7 @@ from collections import Counter
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Literal, get_args
 
-from fiftyone_deepcluster.core import arguments
+from fiftyone_deepcluster.core import arguments, words
 from fiftyone_deepcluster.dataset.review.edit_log import Entry
 from fiftyone_deepcluster.dataset.review.members import members_of
 from fiftyone_deepcluster.dataset.review.names import clean_name
@@ -120,15 +120,19 @@ def _verdict_text(verdict: Verdict, labels: Mapping[str | None, int], counted: C
     if verdict == "exclude":
         return f"excluded {counted(n)}"
     if verdict in ("keep", "unsure"):
-        return f"{'kept' if verdict == 'keep' else 'put aside'} {_number(n, 'label')}"
+        return f"{'kept' if verdict == 'keep' else 'put aside'} {words.counted(n, 'label')}"
     one = next(iter(labels)) if len(labels) == 1 else None
     if verdict == "accept":
         return (
-            f"accepted {one!r} for {_number(n, 'label')}"
+            f"accepted {one!r} for {words.counted(n, 'label')}"
             if one
             else f"accepted {_each('suggestion', labels)}"
         )
-    return f"decided {one!r} for {_number(n, 'label')}" if one else f"decided {_each('other label', labels)}"
+    return (
+        f"decided {one!r} for {words.counted(n, 'label')}"
+        if one
+        else f"decided {_each('other label', labels)}"
+    )
 
 
 def _each(what: str, labels: Mapping[str | None, int]) -> str:
@@ -139,11 +143,7 @@ def _each(what: str, labels: Mapping[str | None, int]) -> str:
     rest = sum(n for _, n in ranked[len(shown) :])
     if rest:
         parts.append(f"{rest:,} with other labels")
-    return f"{_number(sum(labels.values()), what)}: {', '.join(parts)}"
-
-
-def _number(n: int, what: str) -> str:
-    return f"{n:,} {what}{'' if n == 1 else 's'}"
+    return f"{words.counted(sum(labels.values()), what)}: {', '.join(parts)}"
 
 
 def count_decisions(texts: Mapping[str, int]) -> dict[str, int]:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from fiftyone_deepcluster.core import arguments
 from fiftyone_deepcluster.core.disk import new_file
+from fiftyone_deepcluster.core.words import counted
 from fiftyone_deepcluster.dataset.audit.queue import find_documents
 from fiftyone_deepcluster.dataset.review.clusters import check_there
 from fiftyone_deepcluster.errors import ImagesError
@@ -62,7 +63,7 @@ def _page(audit: Audit, n_worst: int) -> str:
         f"<h1>{escape(title)}</h1>",
         f"<p>{_summary(audit)}</p>",
         "<h2>What was found</h2><ul>",
-        *(f"<li>{escape(issue.text)} ({issue.n_images:,} images)</li>" for issue in record.issues),
+        *(f"<li>{escape(issue.text)} ({counted(issue.n_images, 'image')})</li>" for issue in record.issues),
         "</ul><h2>Wrong labels by class</h2>",
         _by_class(audit),
         "<h2>Given label (row) and suggested label (column)</h2>",
@@ -79,8 +80,8 @@ def _page(audit: Audit, n_worst: int) -> str:
 def _summary(audit: Audit) -> str:
     record = audit.record
     return (
-        f"{record.n_audited:,} labels of {record.n_images:,} images in {len(record.classes):,} classes; "
-        f"{_rate(record.noise)} are estimated to be wrong."
+        f"{counted(record.n_audited, 'label')} of {counted(record.n_images, 'image')} in "
+        f"{counted(len(record.classes), 'class', 'classes')}; {_rate(record.noise)} are estimated to be wrong."
     )
 
 

@@ -110,7 +110,7 @@ def _decision(row: dict[str, str], judged: dict[str, Any], where: str) -> Decisi
     if verdict == "accept":
         shown = (row.get("suggestion") or "").strip() or now
         label = label or shown
-        accepted = Decision("accept", label and clean_name(label, "label"))
+        accepted = Decision("accept", label if label in (None, now) else clean_name(str(label), "label"))
         if label is not None and (label in (shown, now) or accepted.text == judged["decision"]):
             return accepted
         verdict = verdict if label is None else "other"

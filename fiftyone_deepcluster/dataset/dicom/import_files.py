@@ -12,10 +12,12 @@ from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic import ConfigDict, Field, ValidationError, field_validator
 
+from fiftyone_deepcluster.core.given_values import GivenValues
 from fiftyone_deepcluster.core.option_errors import explain
 from fiftyone_deepcluster.core.progress import check_observer
+from fiftyone_deepcluster.core.words import counted
 from fiftyone_deepcluster.dataset.dicom.samples import (
     DicomSummary,
     find_target,
@@ -47,7 +49,7 @@ _JOB_FILES = 8
 _FEW = 64
 
 
-class DicomOptions(BaseModel):
+class DicomOptions(GivenValues):
     """Options of the DICOM import."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -147,11 +149,14 @@ def add_dicom(
                 if observer.cancelled():
                     steps.close()  # type: ignore[attr-defined]
                     raise CancelledError(
-                        f"cancelled; the {step.summary.imported} images imported so far are kept; to continue, "
-                        "repeat the call"
+                        f"cancelled; {_so_far(step.summary.imported)} kept; to continue, repeat the call"
                     )
             summary, done = step.summary, step.done
     return summary
+
+
+def _so_far(n: int) -> str:
+    return counted(n, "image imported so far is", "images imported so far are")
 
 
 def parse_dicom_options(values: dict[str, Any]) -> DicomOptions:
@@ -205,11 +210,11 @@ def _import_lock(target: fo.Dataset) -> lock.RunLock:
     """Acquire the lock for imports into a dataset."""
     try:
         return lock.acquire(target, _LOCK)
-    except RunLockedError as error:
+    except RunLockedError:
         raise RunLockedError(
             f"{lock.holder(target, _LOCK) or 'another process'} is importing images into {target.name!r}; wait "
             "until it has finished, then repeat the call to add the missing images"
-        ) from error
+        ) from None
 
 
 def _import(

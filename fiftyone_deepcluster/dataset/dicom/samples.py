@@ -25,6 +25,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from fiftyone_deepcluster.core.arguments import short
+from fiftyone_deepcluster.core.words import counted
 from fiftyone_deepcluster.dataset.io.fields import changing
 from fiftyone_deepcluster.dataset.io.read_images import DICOM_FRAME, DICOM_PATH
 from fiftyone_deepcluster.errors import ImagesError, InputError
@@ -77,27 +78,27 @@ class DicomSummary:
         return not self.imported and not self.known
 
     def __str__(self) -> str:
-        again = f" ({self.restored} with a new PNG for a missing one)" if self.restored else ""
-        imported = f"{self.imported} images imported, {self.known} known already{again}"
-        lines = [f"{imported}, {len(self.skipped)} skipped"]
+        again = f" ({self.restored:,} with a new PNG for a missing one)" if self.restored else ""
+        imported = f"{counted(self.imported, 'image')} imported, {self.known:,} known already{again}"
+        lines = [f"{imported}, {len(self.skipped):,} skipped"]
         if self.looked_in:
             lines[0] = f"no DICOM file was found in {_some(self.looked_in)}; {lines[0]}"
         if self.lost:
-            lines[0] += f", {self.lost} still without a PNG (import their files as well, with frames='all')"
+            lines[0] += f", {self.lost:,} still without a PNG (import their files as well, with frames='all')"
         if self.others:
-            lines[0] += f", {self.others} files are not DICOM"
+            lines[0] += f", {counted(self.others, 'file is', 'files are')} not DICOM"
         if self.later:
-            lines[0] += f", {self.later} not at the start of a recording"
+            lines[0] += f", {self.later:,} not at the start of a recording"
         shown = list(self.skipped.items())[:_SHOWN_REASONS]
         lines += [f"  {path}: {reason}" for path, reason in shown]
         if len(self.skipped) > len(shown):
-            lines.append(f"  and {len(self.skipped) - len(shown)} more, all in .skipped")
+            lines.append(f"  and {len(self.skipped) - len(shown):,} more, all in .skipped")
         return "\n".join(lines)
 
 
 def _some(places: tuple[str, ...]) -> str:
     more = len(places) - _SHOWN_PLACES
-    return ", ".join(map(repr, places[:_SHOWN_PLACES])) + (f" and {more} more" if more > 0 else "")
+    return ", ".join(map(repr, places[:_SHOWN_PLACES])) + (f" and {more:,} more" if more > 0 else "")
 
 
 def field_name(keyword: str) -> str:

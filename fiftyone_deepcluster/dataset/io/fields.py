@@ -35,6 +35,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from fiftyone_deepcluster.core import arguments
+from fiftyone_deepcluster.core.words import counted, named
 from fiftyone_deepcluster.dataset.io.layouts import LAYOUTS, RunKind, RunLayout, value_kind
 from fiftyone_deepcluster.dataset.runs import lock
 from fiftyone_deepcluster.errors import InputError, RunExistsError
@@ -103,7 +104,7 @@ class FieldNames:
 
     def counted(self, n: int) -> str:
         """A number of images, such as "1 image" or "2,000 objects"."""
-        return f"{n:,} {self.unit}{'' if n == 1 else 's'}"
+        return counted(n, self.unit)
 
     def roots(self) -> list[str]:
         """Fields (or attributes) of the run, the label first."""
@@ -154,7 +155,7 @@ def check_key(key: object, what: str = "key") -> None:
             f"{what}={arguments.short(key)} is not a Python identifier; use letters, digits and _, such as 'dc2'"
         )
     if len(key) > _LONGEST_KEY:
-        raise InputError(f"{what}={key[:20]!r}... has {len(key)} characters; use at most {_LONGEST_KEY}")
+        raise InputError(f"{what}={key[:20]!r}... has {len(key):,} characters; use at most {_LONGEST_KEY}")
     if key.startswith("_"):
         raise InputError(
             f"{what}={key!r} starts with _, which FiftyOne reserves; use another name, such as {key.strip('_')!r}"
@@ -170,15 +171,23 @@ def check_free(dataset: fo.Dataset, names: FieldNames, but: FieldNames | None = 
         but: names that may exist: those of the run to be replaced or renamed.
     """
     own = set() if but is None else {*but.roots(), but.key, *but.brain_keys()}
-    taken = [root for root in names.roots() if dataset.get_field(root) is not None]
-    taken += [key for key in (names.key,) if dataset.has_run(key)]
-    taken += [key for key in names.brain_keys() if dataset.has_brain_run(key)]
-    clashes = [name for name in dict.fromkeys(taken) if name not in own]
-    if clashes:
+    taken = {
+        "field": _there(dataset, names),
+        "run": [key for key in (names.key,) if dataset.has_run(key)],
+        "brain run": [key for key in names.brain_keys() if dataset.has_brain_run(key)],
+    }
+    clashes = {kind: [name for name in there if name not in own] for kind, there in taken.items()}
+    if any(clashes.values()):
+        shown = " and ".join(named(kind, there) for kind, there in clashes.items() if there)
         raise RunExistsError(
-            f"key={names.key!r} is taken on {dataset.name!r}, which already has {', '.join(clashes)}; "
-            f"choose another key{_way_out(dataset, names)}"
+            f"key={names.key!r} is taken: {dataset.name!r} already has {shown}; choose another key"
+            f"{_way_out(dataset, names)}"
         )
+
+
+def _there(dataset: fo.Dataset, names: FieldNames) -> list[str]:
+    """Fields of the names that the dataset has."""
+    return [root for root in names.roots() if dataset.get_field(root) is not None]
 
 
 def check_apart(old: FieldNames, new: FieldNames) -> None:
@@ -186,7 +195,7 @@ def check_apart(old: FieldNames, new: FieldNames) -> None:
     both = [root for root in new.roots() if root in old.roots()]
     if both:
         raise RunExistsError(
-            f"new_key={new.key!r} is the name of a field of {old.key!r}, {both[0]}; choose another key"
+            f"new_key={new.key!r} is the name of a field of {old.key!r}, {both[0]!r}; choose another key"
         )
 
 
@@ -320,9 +329,9 @@ def _add_missing(dataset: fo.Dataset, names: FieldNames, values: Collection[str]
 
 def check_absent(dataset: fo.Dataset, names: FieldNames) -> None:
     """Raise RunExistsError if the dataset has one of the fields."""
-    there = [root for root in names.roots() if dataset.get_field(root) is not None]
+    there = _there(dataset, names)
     if there:
-        raise RunExistsError(f"{dataset.name!r} already has {', '.join(there)}; choose another key")
+        raise RunExistsError(f"{dataset.name!r} already has {named('field', there)}; choose another key")
 
 
 def marked(dataset: fo.Dataset) -> list[FieldNames]:
@@ -350,7 +359,7 @@ def remove(dataset: fo.Dataset, names: FieldNames) -> None:
 
 def _remove(dataset: fo.Dataset, names: FieldNames) -> None:
     drop_indexes(dataset, names)
-    there = [root for root in names.roots() if dataset.get_field(root) is not None]
+    there = _there(dataset, names)
     if there:
         dataset.delete_sample_fields(there)
     if names.patches_field is None:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, cast
 
 from fiftyone_deepcluster.api.fit_arguments import check_varied
 from fiftyone_deepcluster.core.arguments import short
+from fiftyone_deepcluster.core.words import counted
 from fiftyone_deepcluster.dataset.io.read_fields import read_truth
 from fiftyone_deepcluster.dataset.io.side_fields import read_known
 from fiftyone_deepcluster.dataset.io.vectors import check_single, stored_vectors
@@ -48,7 +49,7 @@ def read_inputs(source: SampleSource, options: Options, settings: dict[str, obje
     """
     if options.n_clusters is not None and options.n_clusters > len(source):
         raise OptionsError(
-            f"n_clusters={options.n_clusters} is more than the {len(source)} images; lower it or add images"
+            f"n_clusters={options.n_clusters} is more than the {counted(len(source), 'image')}; lower it or add images"
         )
     known = read_known(source, options)
     truth_field, vectors_field = settings["truth_field"], settings["embeddings_field"]

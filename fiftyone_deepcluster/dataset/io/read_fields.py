@@ -6,6 +6,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from fiftyone_deepcluster.core import arguments
+from fiftyone_deepcluster.core.words import all_of
 from fiftyone_deepcluster.dataset.io.fields import marked, objects_prefix
 from fiftyone_deepcluster.dataset.io.read_images import DICOM_FRAME, DICOM_PATH, all_images, flat
 from fiftyone_deepcluster.dataset.runs import storage
@@ -86,7 +87,7 @@ def read_embeddings(source: SampleSource, field: str) -> list[NDArray[np.float32
     shapes = {vector.shape for vector in vectors if vector is not None}
     if not shapes:
         raise InputError(
-            f"embeddings_field={field!r} is empty for all {len(source)} images; compute the embeddings first"
+            f"embeddings_field={field!r} is empty for {all_of(len(source), 'image')}; compute the embeddings first"
         )
     if len(shapes) > 1 or len(next(iter(shapes))) not in (1, 2):
         raise InputError(
@@ -200,6 +201,15 @@ _OF_OBJECTS = {"bounding_box", "mask", "tags"}
 
 def _no_vector_field(name: str, source: SampleSource) -> str:
     """Error message for a missing field of vectors."""
+    known, shown = fields_with_vectors(source), arguments.short(name)
+    there = f"fields with vectors: {', '.join(known)}" if known else (
+        f"it has none with vectors; create one with FiftyOne's compute_embeddings(..., embeddings_field={shown})"
+    )  # fmt: skip
+    return f"embeddings_field={shown} is not a field of {source.dataset.name!r}; {there}"
+
+
+def fields_with_vectors(source: SampleSource) -> list[str]:
+    """Names of the fields that can hold vectors of the images of a source, as ``embeddings_field`` takes them."""
     import fiftyone as fo
 
     prefix = objects_prefix(source.patches_field)
@@ -208,12 +218,7 @@ def _no_vector_field(name: str, source: SampleSource) -> str:
     own = no_embeddings(source.dataset)
     known = [path.removeprefix(prefix) for path in paths if path.startswith(prefix) and path not in own]
     # fields inside labels hold no embeddings
-    known = [name for name in known if "." not in name and name not in _OF_OBJECTS]
-    shown = arguments.short(name)
-    there = f"fields with vectors: {', '.join(known)}" if known else (
-        f"it has none with vectors; create one with FiftyOne's compute_embeddings(..., embeddings_field={shown})"
-    )  # fmt: skip
-    return f"embeddings_field={shown} is not a field of {source.dataset.name!r}; {there}"
+    return [name for name in known if "." not in name and name not in _OF_OBJECTS]
 
 
 def _may_hold_vectors(field: fo.Field) -> bool:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from fiftyone_deepcluster.core import arguments
 from fiftyone_deepcluster.core.disk import is_refused
+from fiftyone_deepcluster.core.words import none_of
 from fiftyone_deepcluster.dataset.io.source import SampleSource
 from fiftyone_deepcluster.dataset.runs import storage
 from fiftyone_deepcluster.errors import ImagesError, InputError
@@ -162,7 +163,7 @@ def _with_originals(source: SampleSource, field: str) -> SampleSource:
     originals = {known[name][0] for name in source.sample_ids if name in known}
     if originals and not any(is_refused(Path(path)) or Path(path).exists() for path in originals):
         raise ImagesError(
-            f"none of the {len(originals)} files in {field!r} exists, such as {min(originals)}; restore "
+            f"{none_of(len(originals), 'file')} in {field!r} exists, such as {min(originals)}; restore "
             "them, or give media_field='filepath' to read the images shown in the App"
         )
     return replace(source, images=images)
@@ -256,7 +257,7 @@ def _check_contents(source: SampleSource) -> None:
 
 def _not_images(source: SampleSource, paths: list[str]) -> str:
     kind = source.samples.media_type
-    return f"{len(paths)} of {len(source)} files are not images (media type {kind!r}), such as {paths[0]}"
+    return f"{len(paths):,} of {len(source):,} files are not images (media type {kind!r}), such as {paths[0]}"
 
 
 def _media_types(source: SampleSource) -> list[str | None]:

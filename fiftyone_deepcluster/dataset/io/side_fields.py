@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from fiftyone_deepcluster.core.types import Known
+from fiftyone_deepcluster.core.words import all_of, counted
 from fiftyone_deepcluster.dataset.io.read_fields import read_truth
 from fiftyone_deepcluster.errors import InputError, OptionsError
 
@@ -50,7 +51,7 @@ def read_groups(source: SampleSource, field: str) -> list[object | None]:
     groups = read_truth(source, field, "group_field")
     if all(group is None for group in groups):
         raise InputError(
-            f"group_field={field!r} is empty for all {len(groups)} images; give a field with groups (patient, "
+            f"group_field={field!r} is empty for {all_of(len(groups), 'image')}; give a field with groups (patient, "
             "series), or none"
         )
     return groups
@@ -62,8 +63,8 @@ def _groups(source: SampleSource, field: str | None) -> list[object | None] | No
     groups = read_groups(source, field)
     if None not in groups and len(set(groups)) < _MIN:
         raise InputError(
-            f"group_field={field!r} puts all {len(groups)} images into one group, so none can be held out; give a "
-            "field with several groups (patient, series), or none"
+            f"group_field={field!r} puts {all_of(len(groups), 'image')} into one group, so none can be held out; "
+            "give a field with several groups (patient, series), or none"
         )
     return groups
 
@@ -77,8 +78,8 @@ def _initial(source: SampleSource, fields: KnownFields, seed: int) -> list[objec
         known = len({label for label in labels if label is not None})
         if known < _MIN:
             raise InputError(
-                f"initial_field={field!r} has {known} classes, but the first round needs at least {_MIN}; "
-                "give a field with more classes, or use initial='features'"
+                f"initial_field={field!r} has {counted(known, 'class', 'classes')}, but the first round needs at "
+                f"least {_MIN}; give a field with more classes, or use initial='features'"
             )
         return labels
     if fields.initial == "topics":

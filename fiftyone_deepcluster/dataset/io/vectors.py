@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from fiftyone_deepcluster.api.fit_arguments import check_range, check_varied, joined
 from fiftyone_deepcluster.core import arguments
 from fiftyone_deepcluster.core.progress import observer_or_silent, stop_if_cancelled
+from fiftyone_deepcluster.core.words import counted
 from fiftyone_deepcluster.dataset.io.read_fields import read_embeddings
 from fiftyone_deepcluster.dataset.io.read_images import collect_images
 from fiftyone_deepcluster.errors import DeepClusterError, InputError, OptionsError
@@ -99,8 +100,8 @@ def check_single(vectors: NDArray[np.float32], field: str | Sequence[str]) -> No
     """Raise InputError if the vectors of a field are several for each image, (N, V, D)."""
     if vectors.ndim > 2:
         raise InputError(
-            f"embeddings_field={arguments.short(field)} has {vectors.shape[1]} vectors for each image, but one is used "
-            "here; give a field with one vector for each image"
+            f"embeddings_field={arguments.short(field)} has {vectors.shape[1]:,} vectors for each image, but one is "
+            "used here; give a field with one vector for each image"
         )
 
 
@@ -171,7 +172,8 @@ def model_vectors(
         ) from error
     if not np.isfinite(vectors).reshape(len(vectors), -1).all(axis=1).any():
         raise InputError(
-            f"model={arguments.short(name)} gave no vector of finite numbers for any of the {len(vectors)} images; "
+            f"model={arguments.short(name)} gave no vector of finite numbers for any of the "
+            f"{counted(len(vectors), 'image')}; "
             "FiftyOne logs the error of each image on which a model fails. Check the model on one image, or choose "
             "another one"
         )

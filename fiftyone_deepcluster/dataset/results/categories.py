@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from fiftyone_deepcluster.analysis.texts import KeyWord
 from fiftyone_deepcluster.core.progress import check_observer
+from fiftyone_deepcluster.core.words import counted
 from fiftyone_deepcluster.dataset.display.sidebar import add_group
 from fiftyone_deepcluster.dataset.io.fields import changing, declare_missing, drop_empty
 from fiftyone_deepcluster.dataset.io.read_fields import read_values
@@ -156,7 +157,7 @@ def build_tree(
     source = images_of(run)
     names, labels = _numbered(read_values(source, run.fields.view_path("label")))
     if len(names) < 2:
-        raise InputError(f"run {key!r} has {len(names)} cluster(s); a tree needs 2 or more")
+        raise InputError(f"run {key!r} has {counted(len(names), 'cluster')}; a tree needs 2 or more")
     with open_run(run, source, observer) as trained_run:
         tree = _merged(run, trained_run, np.asarray(labels))
     nodes, paths = _nodes(tree, names)

@@ -102,7 +102,7 @@ def _runs_to_rank(samples: fo.core.collections.SampleCollection, keys: Sequence[
         field = _patches_field_of(samples)
         every = [load_run(samples, key) for key in finished_runs(samples)]
         runs = [run for run in every if run.patches_field == field]
-        found = "one finished run" if len(runs) == 1 else f"{len(runs)} finished runs"
+        found = "one finished run" if len(runs) == 1 else f"{len(runs):,} finished runs"
         given = f"{root_dataset(samples).name!r} has {found} of {_objects(field)}"
     if len(runs) < _MIN_RUNS:
         raise InputError(

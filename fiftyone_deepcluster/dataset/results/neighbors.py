@@ -12,6 +12,7 @@ from pydantic import BaseModel, ConfigDict
 from fiftyone_deepcluster.analysis.retrieval import RetrievalScore
 from fiftyone_deepcluster.core import arguments
 from fiftyone_deepcluster.core.progress import check_observer, observer_or_silent
+from fiftyone_deepcluster.core.words import counted
 from fiftyone_deepcluster.dataset.io.read_fields import read_truth
 from fiftyone_deepcluster.dataset.results.open_run import (
     chosen_rows,
@@ -355,7 +356,8 @@ def _row_of(run: Run, source: SampleSource, image: object) -> int:
         what = "object" if run.patches_field else "sample"
         shown = arguments.short(image if isinstance(image, str) or not hasattr(image, "id") else image_id)
         raise InputError(
-            f"sample_id={shown} is not the id of a {what} of run {run.key!r}; give one of its {len(source)} {what} ids"
+            f"sample_id={shown} is not the id of a {what} of run {run.key!r}; give one of its "
+            f"{counted(len(source), f'{what} id')}"
         )
     return source.ids.index(image_id)
 

@@ -10,6 +10,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, TypeVar
 
 from fiftyone_deepcluster.core import checkpoints
+from fiftyone_deepcluster.core.words import none_of
 from fiftyone_deepcluster.dataset.io.read_fields import read_values
 from fiftyone_deepcluster.dataset.io.read_images import all_images, collect_images, media_field_of
 from fiftyone_deepcluster.dataset.review.clusters import check_there
@@ -76,7 +77,7 @@ def chosen_rows(source: SampleSource, samples: fo.core.collections.SampleCollect
     rows = np.flatnonzero([name in wanted for name in names])
     if not len(rows):
         raise InputError(
-            f"none of the run's {len(source)} images is in the view; give another view, or the dataset"
+            f"{none_of(len(source), 'image')} of the run is in the view; give another view, or the dataset"
         )
     return rows
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from fiftyone_deepcluster.analysis.linear_probe import ProbeResult
 from fiftyone_deepcluster.core import arguments
 from fiftyone_deepcluster.core.progress import check_observer
+from fiftyone_deepcluster.core.words import counted
 from fiftyone_deepcluster.dataset.io.read_fields import read_truth
 from fiftyone_deepcluster.dataset.results.open_run import chosen_rows, images_of, open_run, store
 from fiftyone_deepcluster.dataset.results.results_cache import Findings
@@ -180,8 +181,8 @@ def _images_lost(source: SampleSource, errors: Mapping[int, str], reason: InputE
     """Error for too few readable images; ``errors`` by the index of the image in ``source``."""
     first = min(errors)
     return ImagesError(
-        f"{len(errors)} of {len(source)} images can no longer be read, such as {source.images[first].path!r} "
-        f"({errors[first]}); restore the files. For the remaining images: {reason}"
+        f"{len(errors):,} of {counted(len(source), 'image')} can no longer be read, such as "
+        f"{source.images[first].path!r} ({errors[first]}); restore the files. For the remaining images: {reason}"
     )
 
 

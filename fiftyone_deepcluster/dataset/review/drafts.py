@@ -173,7 +173,7 @@ def draft_commit(run: Run, field: str, names: Sequence[str], overwrite: bool) ->
         some, others = to_label(members(run, [name], path), name, overwrite)
         olds += [replace(old, which=which) for old in some]
         kept += others
-    what = "name of 1 cluster" if len(names) == 1 else f"names of {len(names)} clusters"
+    what = "name of 1 cluster" if len(names) == 1 else f"names of {len(names):,} clusters"
     text = f"wrote the {what} to {field!r}"
     return Draft(Entry("commit", text, list(names), field=path, made_field=missing), olds, kept)
 

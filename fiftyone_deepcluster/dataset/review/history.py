@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from fiftyone_deepcluster.core import arguments
+from fiftyone_deepcluster.core.words import counted
 from fiftyone_deepcluster.dataset.review.apply import apply_edit, complete_edits, restore
 from fiftyone_deepcluster.dataset.review.clusters import check_there
 from fiftyone_deepcluster.dataset.review.edit_lock import hold
@@ -102,7 +103,7 @@ class EditHistory:
     @contextmanager
     def _held(self) -> Iterator[None]:
         """Hold the lock of the run."""
-        with database_needed(_LOOK_AT_LOG), hold(self._kept) as held:
+        with database_needed(_LOOK_AT_LOG, self._kept.key), hold(self._kept) as held:
             check_there(self._kept)  # again: another process may have deleted or replaced it meanwhile
             with self._log.held(held.confirm):
                 self.version_before, self.state_after = self.version(), None
@@ -124,6 +125,6 @@ class EditHistory:
 
 def _not_in_clone(run: KeptRun, n_edits: int) -> RunError:
     return RunError(
-        f"{n_edits} edits of run {run.key!r} were made before {run.dataset.name!r} was cloned, and their log is not "
-        "here: the dataset that it was cloned from was deleted, or has undone them since; they cannot be undone"
+        f"{counted(n_edits, 'edit')} of run {run.key!r} made before {run.dataset.name!r} was cloned cannot be "
+        "undone, as their log is not here: the dataset that it was cloned from was deleted, or has undone them since"
     )

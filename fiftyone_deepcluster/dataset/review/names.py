@@ -15,8 +15,17 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Sequence
 
 _LONGEST_NAME = 200
-_UNSHOWN = ("Cc", "Cs", "Zl", "Zp")
-"""Unicode categories that names may not contain: control, surrogate, line and paragraph separator."""
+_UNSEEN = ("Cc", "Cf", "Cs", "Zl", "Zp")
+"""Unicode categories that names may not contain: control, format, surrogate, line and paragraph separator.
+
+Two names that differ by such characters only look the same, and some of them reverse the text that follows.
+"""
+_JOINERS = "\u200c\u200d"
+"""Format characters (zero width non-joiner and joiner) that belong to words of some scripts, and to emoji."""
+_JOINED = "LMNS"
+"""First letters of the Unicode categories that joiners stand between: letter, mark, number, symbol."""
+_VIRAMA = 9
+"""Combining class of the signs after which a joiner may end a word, as in Malayalam."""
 _AUTOMATIC = re.compile(r"cluster-\d+")
 
 
@@ -68,9 +77,29 @@ def clean_name(name: str, option: str) -> str:
         raise InputError(
             f"{option}={arguments.short(text)} has more than {_LONGEST_NAME} characters; give a shorter name"
         )
-    if any(unicodedata.category(letter) in _UNSHOWN for letter in text):
+    unseen = _unseen(text)
+    if unseen:
+        what = f"U+{ord(unseen):04X} ({unicodedata.name(unseen, 'a control character')})"
         raise InputError(
-            f"{option}={arguments.short(text)} contains unprintable characters, such as a line break; give a name that "
-            "fits in one line"
+            f"{option}={arguments.short(text)} contains the character {what}, which cannot be seen; give a name "
+            "without it"
         )
     return text
+
+
+def _unseen(text: str) -> str:
+    """The first character of a name that it may not contain; empty if there is none."""
+    for at, letter in enumerate(text):
+        if unicodedata.category(letter) in _UNSEEN and not (letter in _JOINERS and _joins(text, at)):
+            return letter
+    return ""
+
+
+def _joins(text: str, at: int) -> bool:
+    """Whether a joiner has something to join: it stands between letters, or ends a word after a virama."""
+    before, after = text[max(at - 1, 0) : at], text[at + 1 : at + 2]
+    if not before or unicodedata.category(before)[0] not in _JOINED:
+        return False
+    if unicodedata.combining(before) == _VIRAMA:
+        return True
+    return bool(after) and unicodedata.category(after)[0] in _JOINED

@@ -8,16 +8,25 @@ process had been killed a little earlier. A process that continues after a resta
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+import logging
+import threading
+from collections.abc import Callable, Mapping
 from datetime import datetime, timezone
+from functools import wraps
 from typing import TYPE_CHECKING, Any, TypeVar
+
+from typing_extensions import ParamSpec
 
 from fiftyone_deepcluster.errors import DatabaseAwayError
 
 if TYPE_CHECKING:
+    from types import TracebackType
+
     import fiftyone as fo
 
+logger = logging.getLogger(__name__)
+
+_Given = ParamSpec("_Given")
 _Owner = TypeVar("_Owner")
 _Result = TypeVar("_Result")
 
@@ -62,25 +71,60 @@ def flush() -> None:
     store.delete_one({"store_name": _NOTHING, "key": _NOTHING})
 
 
-@contextmanager
-def database_needed(way_out: str) -> Iterator[None]:
+class DatabaseNeeded:
+    """Context manager and decorator: raises DatabaseAwayError for the driver's errors, see ``database_needed``."""
+
+    def __init__(self, way_out: str, key: Callable[[], str]) -> None:
+        self._way_out, self._key = way_out, key
+
+    def __enter__(self) -> None:
+        """Do nothing."""
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if error is None or not is_away(error):
+            return
+        key = self._key()
+        about = f" the call with key={key!r}" if key else ""
+        raise DatabaseAwayError(
+            f"FiftyOne's database does not answer{about} ({reason_away(error)}). Start it (if FiftyOne started it, "
+            f"restart Python; fiftyone-deepcluster doctor --deep checks it), then {self._way_out}"
+        ) from error
+
+    def __call__(self, function: Callable[_Given, _Result]) -> Callable[_Given, _Result]:
+        """The function within the context."""
+
+        @wraps(function)
+        def watched(*args: _Given.args, **kwargs: _Given.kwargs) -> _Result:
+            with DatabaseNeeded(self._way_out, lambda: self._key() or _key_of(function, args, kwargs)):
+                return function(*args, **kwargs)
+
+        return watched
+
+
+def database_needed(way_out: str, key: str = "") -> DatabaseNeeded:
     """Raise DatabaseAwayError for the driver's errors if the database does not respond; also a decorator.
 
     Args:
         way_out: what to do once the database is back.
+        key: key of the run or audit, for the message; of a decorated function, by default its argument ``key``, or
+            the key of the run or audit that its object has.
 
     Raises:
         DatabaseAwayError: the database was stopped, or cannot be reached.
     """
-    from pymongo.errors import ConnectionFailure
+    return DatabaseNeeded(way_out, lambda: key)
 
-    try:
-        yield
-    except ConnectionFailure as error:
-        raise DatabaseAwayError(
-            f"FiftyOne's database does not answer ({_reason(error)}). Start it (if FiftyOne started it, restart "
-            f"Python; fiftyone-deepcluster doctor --deep checks it), then {way_out}"
-        ) from error
+
+def _key_of(function: Callable[..., Any], args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> str:
+    """Key of the run or audit that a call is about; empty if it is not about one."""
+    call = inspect.signature(function).bind(*args, **kwargs)
+    call.apply_defaults()
+    owner = call.arguments.get("self")
+    holders = [owner, *(getattr(owner, name, None) for name in ("run", "audit", "_kept"))]
+    keys = [call.arguments.get("key"), *(getattr(holder, "key", None) for holder in holders)]
+    return next((key for key in keys if isinstance(key, str)), "")
 
 
 def all_need_database(way_out: str) -> Callable[[type[_Owner]], type[_Owner]]:
@@ -95,6 +139,39 @@ def all_need_database(way_out: str) -> Callable[[type[_Owner]], type[_Owner]]:
     return decorate
 
 
+class Outages:
+    """Warns once that the database does not respond, however many threads and repetitions notice it."""
+
+    def __init__(self) -> None:
+        self._lock, self._noticed = threading.Lock(), set[str]()
+
+    def notice(self, name: str, meanwhile: str, error: BaseException) -> None:
+        """Warn, unless this outage was noticed for this name already.
+
+        Args:
+            name: key of the run, or name of the job, that continues.
+            meanwhile: what happens meanwhile, for the message.
+            error: the error of the driver.
+        """
+        with self._lock:
+            known = name in self._noticed
+            self._noticed.add(name)
+        if not known:
+            logger.warning("FiftyOne's database does not answer (%s); %s", reason_away(error), meanwhile)
+
+    def over(self, name: str) -> None:
+        """The database has responded: the next outage is another one."""
+        with self._lock:
+            known = name in self._noticed
+            self._noticed.discard(name)
+        if known:
+            logger.info("FiftyOne's database answers again")
+
+
+OUTAGES = Outages()
+"""Of this process."""
+
+
 def utc_now() -> datetime:
     """The time as MongoDB and FiftyOne store it: UTC, without a time zone."""
     return datetime.now(timezone.utc).replace(tzinfo=None)
@@ -107,7 +184,7 @@ def is_away(error: BaseException) -> bool:
     return isinstance(error, ConnectionFailure)
 
 
-def _reason(error: Exception) -> str:
+def reason_away(error: BaseException) -> str:
     """First sentence of the driver's message, without the description of its topology."""
     return str(error).split(" (configured", 1)[0].split(", Timeout:", 1)[0].strip().rstrip(".")
 

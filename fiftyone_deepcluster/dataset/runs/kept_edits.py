@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from typing import TYPE_CHECKING
 
+from fiftyone_deepcluster.core.words import counted
 from fiftyone_deepcluster.dataset.io.fields import has_values
 from fiftyone_deepcluster.dataset.review.edit_log import EditLog
 from fiftyone_deepcluster.dataset.runs import storage
@@ -43,6 +44,6 @@ def check_may_replace(dataset: fo.Dataset, key: str, kind: RunKind = "clusters")
         return
     what = "run" if kind == "clusters" else "audit"
     raise RunExistsError(
-        f"{what} {key!r} of {dataset.name!r} has {n_edits:,} edit{'' if n_edits == 1 else 's'}, which replacing it "
+        f"{what} {key!r} of {dataset.name!r} has {counted(n_edits, 'edit')}, which replacing it "
         f"would discard; choose another key, or delete the {what} first: delete_{what}(samples, {key!r})"
     )

@@ -17,6 +17,8 @@ from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any
 
+from fiftyone_deepcluster.dataset.runs.database import OUTAGES
+from fiftyone_deepcluster.dataset.runs.job_names import in_words, is_run
 from fiftyone_deepcluster.dataset.runs.kv import delete_lock, run_store
 from fiftyone_deepcluster.errors import RunLockedError
 
@@ -96,8 +98,9 @@ class RunLock:
         """Raise RunLockedError if another process has taken over the lock."""
         if self._lost:
             raise RunLockedError(
-                f"the lock of key={self._key!r} was taken over or cleared during this run; "
-                "nothing more is written"
+                f"the lock of {_named(self._key)} was taken over or cleared by another process, as after a pause of "
+                "this one of more than 3 minutes; nothing more is written. Look at what the other process has stored, "
+                "then repeat the call"
             )
 
     def confirm(self) -> None:
@@ -117,13 +120,14 @@ class RunLock:
         try:
             self._delete()
         except PyMongoError as error:
-            logger.warning("the lock of key %r is released later: %s", self._key, error)
+            OUTAGES.notice(self._key, f"the lock of {_named(self._key)} is released once it does", error)
             threading.Thread(
                 target=self._release_later, name=f"deepcluster lock {self._key}, late", daemon=True
             ).start()
 
     def _delete(self) -> None:
         delete_lock(self._dataset, self._name, self._holder.token)
+        OUTAGES.over(self._key)
         _HELD.discard(self._holder.token)
 
     def _release_later(self) -> None:
@@ -144,8 +148,9 @@ class RunLock:
             try:
                 kept = self._store.compare_and_set(self._name, asdict(self._holder), asdict(now))
             except PyMongoError as error:  # the next heartbeat may succeed
-                logger.warning("no heartbeat for key %r: %s", self._key, error)
+                OUTAGES.notice(self._key, f"the work on {_named(self._key)} continues", error)
                 continue
+            OUTAGES.over(self._key)
             if not kept:
                 self._lost = True
                 return
@@ -176,7 +181,12 @@ def _store(dataset: fo.Dataset, key: str, own: Holder) -> None:
         if other is None:  # released in the meantime
             continue
         if not _in_use(other) and locks.compare_and_set(name, asdict(other), asdict(own)):
-            logger.warning("key %r of %r was locked by a dead run (%s); taken over", key, dataset.name, other)
+            logger.warning(
+                "the lock of %s of %r is taken over from a process that died: %s",
+                _named(key),
+                dataset.name,
+                other,
+            )
             return
         raise _locked(dataset, key, other)
 
@@ -193,11 +203,16 @@ def _in_use(found: Holder) -> bool:
 
 
 def _locked(dataset: fo.Dataset, key: str, other: Holder) -> RunLockedError:
+    instead = "; for a new run, choose another key" if is_run(key) else ""
     return RunLockedError(
-        f"key={key!r} of {dataset.name!r} is locked by {other}. Wait, cancel that run, or choose "
-        "another key; if you are sure that the process is dead, call "
-        f"fiftyone_deepcluster.dataset.runs.lock.clear(dataset, {key!r})"
+        f"{_named(key)} of {dataset.name!r} is locked by {other}, which is working on it. Wait until it has finished, "
+        f"or cancel it or end that process, then repeat the call{instead}"
     )
+
+
+def _named(key: str) -> str:
+    """What a lock is held for, for messages."""
+    return f"key={key!r}" if is_run(key) else in_words(key)
 
 
 @contextmanager
@@ -214,12 +229,12 @@ def wait_for(dataset: fo.Dataset, what: str, work: str) -> Iterator[None]:
     """
     try:
         held = acquire_within(dataset, what, _WAIT_SECONDS)
-    except RunLockedError as error:
+    except RunLockedError:
         other = holder(dataset, what)
         who = "" if other is None else f" ({other})"
         raise RunLockedError(
-            f"another process is {work} of {dataset.name!r}{who}; repeat the call"
-        ) from error
+            f"another process is {work} of {dataset.name!r}{who}; wait until it has finished, then repeat the call"
+        ) from None
     with held:
         yield
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from fiftyone_deepcluster.api.resuming import MAY_CHANGE
 from fiftyone_deepcluster.core import arguments, checkpoints
+from fiftyone_deepcluster.core.words import counted
 from fiftyone_deepcluster.dataset.io.fields import FieldNames, is_key
 from fiftyone_deepcluster.dataset.io.inputs import read_inputs
 from fiftyone_deepcluster.dataset.io.read_fields import NoFieldError
@@ -182,7 +183,7 @@ def check_unedited(dataset: fo.Dataset, key: str, job: run_files.ClusterJob) -> 
     n_edits = count_edits(dataset, FieldNames(key, header.patches_field), header.uid)
     if n_edits and header.uid == job.header.uid:
         raise RunError(
-            f"run {key!r} has {n_edits:,} edit{'' if n_edits == 1 else 's'}, which resuming would discard; undo them "
+            f"run {key!r} has {counted(n_edits, 'edit')}, which resuming would discard; undo them "
             f"(review(samples, {key!r}).undo({n_edits})), or cluster under another key"
         )
     if n_edits:
@@ -221,7 +222,7 @@ def select_images(dataset: fo.Dataset, job: run_files.ClusterJob) -> SampleSourc
     source = collect_images(everything, media_field=media_field_of(job.header.settings), ids=job.ids)
     if len(source) < len(job.ids):
         raise RunError(
-            f"{len(job.ids) - len(source)} of the run's {len(job.ids)} images were deleted from "
+            f"{len(job.ids) - len(source):,} of the run's {counted(len(job.ids), 'image')} were deleted from "
             f"{dataset.name!r}, so its checkpoint cannot be used; cluster again with overwrite=True"
         )
     return source

@@ -5,7 +5,6 @@ A run is a plain FiftyOne custom run; ``dataset.list_runs()`` lists it, too.
 
 from __future__ import annotations
 
-import difflib
 import logging
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -13,7 +12,9 @@ from itertools import chain, count
 from typing import TYPE_CHECKING, Any, get_args
 
 from fiftyone_deepcluster.core import arguments
+from fiftyone_deepcluster.core.option_errors import suggest
 from fiftyone_deepcluster.core.process_state import changed
+from fiftyone_deepcluster.core.words import counted
 from fiftyone_deepcluster.dataset.io.fields import (
     FieldNames,
     check_apart,
@@ -81,7 +82,7 @@ class Run:
     def __repr__(self) -> str:
         """Short form; the repr of the dataset takes a page."""
         rounds = len(self.record.rounds)
-        what = f"{self.record.method}, {self.n_clusters} clusters, {rounds} rounds"
+        what = f"{self.record.method}, {counted(self.n_clusters, 'cluster')}, {counted(rounds, 'round')}"
         return f"Run({self.key!r} on {self.dataset.name!r}: {what})"
 
     @cached_property
@@ -195,11 +196,8 @@ class Run:
         known = self.names()
         for name in names:
             if name not in known:
-                near = difflib.get_close_matches(str(name), known, n=3) or known[:5]
                 raise InputError(
-                    f"run {self.key!r} has no cluster {name!r}; did you mean {' or '.join(map(repr, near))}?"
-                    if near
-                    else f"run {self.key!r} has no clusters"
+                    f"run {self.key!r} has no cluster {arguments.short(name)}; {suggest(name, known)}"
                 )
 
 
@@ -350,7 +348,7 @@ def _find_lost(dataset: fo.Dataset, uid: str, names: FieldNames, n_images: int) 
     if dataset.get_field(path) is None and not has_values(dataset, names, path):
         return f"the field {path} of run {names.key!r} was deleted from {dataset.name!r}"
     if lost:
-        return f"the database lost the clusters of {lost} of the {n_images} images of run {names.key!r}"
+        return f"the database lost the clusters of {lost:,} of the {counted(n_images, 'image')} of run {names.key!r}"
     return None
 
 

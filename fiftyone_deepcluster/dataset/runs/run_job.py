@@ -22,7 +22,7 @@ from fiftyone_deepcluster.dataset.io.write import Columns, write
 from fiftyone_deepcluster.dataset.runs import intents, lock, run_files, status, storage
 from fiftyone_deepcluster.dataset.runs.checked_call import CheckedCall, as_begun, followed
 from fiftyone_deepcluster.dataset.runs.completeness import check_kept
-from fiftyone_deepcluster.dataset.runs.database import DatabaseWatch, is_away
+from fiftyone_deepcluster.dataset.runs.database import DatabaseWatch, database_needed, is_away
 from fiftyone_deepcluster.dataset.runs.kept_edits import check_may_replace
 from fiftyone_deepcluster.dataset.runs.processes import rank, wait_for_all
 from fiftyone_deepcluster.dataset.runs.references import followed_meanwhile, names_kept
@@ -51,10 +51,12 @@ _MAP_SECONDS, _MAP_SECONDS_PER_IMAGE = 8.0, 0.004
 
 def run_call(call: CheckedCall, observer: Observer | None, progress: bool) -> Run:
     """Execute a call, with a progress bar if no observer is given."""
-    if observer is not None or not progress:
-        return execute(call, observer or Silent())
-    with closing(Tqdm(call.options.planned_rounds)) as bar:
-        return execute(call, bar)
+    way_out = f"continue with resume(samples, {call.key!r}), or repeat the call if nothing was stored yet"
+    with database_needed(way_out, call.key):
+        if observer is not None or not progress:
+            return execute(call, observer or Silent())
+        with closing(Tqdm(call.options.planned_rounds)) as bar:
+            return execute(call, bar)
 
 
 def execute(call: CheckedCall, observer: Observer) -> Run:

@@ -5,7 +5,6 @@ State and cancel requests are kept in FiftyOne's execution store, scoped to the 
 
 from __future__ import annotations
 
-import logging
 import threading
 import time
 from collections.abc import Iterator
@@ -15,7 +14,8 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from fiftyone_deepcluster.core.pace import Pace, Steps
 from fiftyone_deepcluster.core.progress import duration_text
-from fiftyone_deepcluster.dataset.runs.job_names import is_run, pattern_of
+from fiftyone_deepcluster.dataset.runs.database import OUTAGES
+from fiftyone_deepcluster.dataset.runs.job_names import in_words, is_run, pattern_of
 from fiftyone_deepcluster.dataset.runs.kv import drop, find, run_store
 from fiftyone_deepcluster.dataset.runs.lock import Holder, in_use
 from fiftyone_deepcluster.errors import CancelledError, DeepClusterError
@@ -26,8 +26,6 @@ if TYPE_CHECKING:
     import fiftyone as fo
 
     from fiftyone_deepcluster.core.record import Round
-
-logger = logging.getLogger(__name__)
 
 TICKET = "queue_ticket"
 """Parameter of an operator that is queued: the ticket of its run."""
@@ -270,13 +268,13 @@ class LiveObserver:
         if time.monotonic() < self._away_until:
             return None
         try:
-            return ask()
+            answer = ask()
         except ConnectionFailure as error:
-            logger.warning(
-                "run %r continues, although the database does not respond: %s", self._state.key, error
-            )
+            OUTAGES.notice(self._state.key, f"{in_words(self._state.key)} continues", error)
             self._away_until = time.monotonic() + _SECONDS_WITHOUT_DATABASE
             return None
+        OUTAGES.over(self._state.key)
+        return answer
 
     def _label(self, state: LiveState) -> str:
         if state.status == "running":

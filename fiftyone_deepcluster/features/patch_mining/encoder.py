@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from pydantic import Field, field_validator, model_validator
 
 from fiftyone_deepcluster.core.seeds import derive, rng
+from fiftyone_deepcluster.core.words import counted
 from fiftyone_deepcluster.errors import InputError
 from fiftyone_deepcluster.features.base import ENCODERS, Encoder, EncodeRequest, Encoding
 
@@ -284,7 +285,8 @@ class PatchMining(Encoder):
             cut += mined.cut_short
         if not found:
             raise InputError(
-                f"patch mining found no pattern in {len(items)} patches of {len(np.unique(images))} images; lower "
+                f"patch mining found no pattern in {counted(len(items), 'patch', 'patches')} of "
+                f"{counted(len(np.unique(images)), 'image')}; lower "
                 f"support={self.support} or shortest={self.shortest}, or use encoder='pooled'"
             )
         return rules or found, {"rules": len(rules), "searches_cut": cut}

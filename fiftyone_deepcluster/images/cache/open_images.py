@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from fiftyone_deepcluster.core.words import none_of
 from fiftyone_deepcluster.errors import CancelledError, ImagesError
 from fiftyone_deepcluster.images.cache.decode_jobs import Block, Failures, decode_blocks
 from fiftyone_deepcluster.images.cache.folder import CacheFolder
@@ -269,4 +270,4 @@ def _none_readable(images: Images, errors: dict[int, str]) -> str:
         f"{item.path if isinstance(item, ImageRef) else item}: {reason}"
         for item, reason in ((images[row], reason) for row, reason in list(errors.items())[:3])
     )
-    return f"none of the {len(errors)} images can be read; {first}"
+    return f"{none_of(len(errors), 'image')} can be read; {first}"

@@ -204,12 +204,22 @@ def test_what_cannot_be_audited_leaves_nothing(labeled, settings, message):
     assert fdc.list_audits(labeled) == []
 
 
+def test_only_fields_that_can_be_vectors_are_named(labeled, stored_run):
+    stored_run(labeled)
+    assert "dc_round_labels" in labeled.get_field_schema()
+    with pytest.raises(InputError) as caught:
+        fdc.audit_labels(labeled, "doubtful")
+    assert str(caught.value).endswith("Runs of this dataset: dc; fields with vectors: pixels, dc_embedding")
+
+
 def test_names_that_are_taken(labeled, stored_run):
     stored_run(labeled)
     labeled.set_values("mine_rank", [1.0] * 300)
-    with pytest.raises(RunExistsError, match="already has mine_rank"):
+    with pytest.raises(RunExistsError, match="already has a field 'mine_rank'; choose"):
         fdc.audit_labels(labeled, "doubtful", key="mine", embeddings_field="pixels")
-    with pytest.raises(RunExistsError, match="already has dc"):
+    with pytest.raises(
+        RunExistsError, match=r"key='dc' is taken: .* already has a field 'dc_error' and a run 'dc'; choose"
+    ):
         fdc.audit_labels(labeled, "doubtful", key="dc", embeddings_field="pixels")
 
     first = fdc.audit_labels(labeled, "doubtful", embeddings_field="pixels")

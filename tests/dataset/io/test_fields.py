@@ -194,7 +194,9 @@ def test_taken_names_are_refused(make_digits):
     dataset = make_digits(3)
     check_free(dataset, NAMES)
     dataset.add_sample_field("dc_loss", fo.StringField)
-    with pytest.raises(RunExistsError, match=r"key='dc' is taken.*dc_loss.*choose another"):
+    with pytest.raises(
+        RunExistsError, match=r"key='dc' is taken: .* already has a field 'dc_loss'; choose another"
+    ):
         check_free(dataset, NAMES)
     check_free(dataset, NAMES, but=NAMES)
     dataset.register_run("other", dataset.init_run())

@@ -117,6 +117,8 @@ def test_new_field_is_made_once_and_grows(dataset):
     ("call", "message"),
     [
         (lambda r: r.rename("cluster-9", "x"), r"no cluster 'cluster-9'.*did you mean 'cluster-0"),
+        (lambda r: r.rename("Cluster-01", "x"), r"no cluster 'Cluster-01'; did you mean 'cluster-01' or"),
+        (lambda r: r.rename("boot", "x"), r"no cluster 'boot'; choose one of: cluster-00, cluster-01,"),
         (lambda r: r.rename("cluster-01", "cluster-02"), r"already.*merge\("),
         (lambda r: r.rename("cluster-01", "  "), "new_name is empty"),
         (lambda r: r.merge(["cluster-01"], "x"), "two or more"),

@@ -9,6 +9,9 @@ import sys
 from pathlib import Path
 
 import pytest
+from pymongo.errors import ServerSelectionTimeoutError
+
+from fiftyone_deepcluster.dataset.runs.database import Outages
 
 # calls of arrays and files alone, and what a run or a review has in memory
 NEED_NONE = {"fit", "predict", "Run.to_dataframe", "audit_vectors", "sweep_numbers", "try_clusterings"}
@@ -42,9 +45,44 @@ def test_every_call_says_that_the_database_is_away(found):
 
 
 @pytest.mark.slow
+def test_the_error_names_the_run_that_the_call_is_about(found):
+    errors = found["errors"]
+    about_none = {name for name, error in errors.items() if "does not answer (" in error}
+    assert {"cluster", "resume", "load_run", "delete_run", "Run.clusters", "Review.rename"} <= errors.keys()
+    assert {"list_runs", "review"} & about_none == {"list_runs"}
+    assert not {name for name in about_none if name.startswith(("Run.", "Review.", "Audit.", "LabelReview."))}
+    assert "does not answer the call with key='" in errors["cluster"]
+
+
+@pytest.mark.slow
+def test_threads_that_notice_that_the_database_is_away_warn_once(found):
+    (notice,) = found["notices"]
+    assert notice.startswith("FiftyOne's database does not answer (")
+    assert notice.endswith(("run 'noticed' continues", "work on key='noticed' continues"))
+    assert len(notice) < 200
+    assert "Topology" not in notice
+
+
+def test_a_second_outage_is_noticed_again(caplog):
+    outages = Outages()
+    error = ServerSelectionTimeoutError(
+        "refused (configured timeouts: 1), Timeout: 30s, Topology Description: ..."
+    )
+    for n in (1, 2):
+        for _ in range(3):
+            outages.notice("dc", "the run continues", error)
+        outages.over("dc")
+        outages.over("dc")
+        warned = [record.getMessage() for record in caplog.records if record.levelname == "WARNING"]
+        assert warned == ["FiftyOne's database does not answer (refused); the run continues"] * n
+
+
+@pytest.mark.slow
 def test_an_edit_that_loses_the_database_is_completed_by_the_next(found):
     edit = found["edit"]
-    assert edit["error"].startswith("DatabaseAwayError: FiftyOne's database does not answer")
+    assert edit["error"].startswith(
+        "DatabaseAwayError: FiftyOne's database does not answer the call with key='dc' ("
+    )
     assert edit["error"].endswith(
         "look at log(): the next edit completes an edit that is listed there; repeat one that is not"
     )

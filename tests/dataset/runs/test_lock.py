@@ -12,6 +12,7 @@ from dataclasses import asdict, replace
 import pytest
 
 from fiftyone_deepcluster.dataset.runs import lock
+from fiftyone_deepcluster.dataset.runs.job_names import job_name
 from fiftyone_deepcluster.dataset.runs.kv import run_store
 from fiftyone_deepcluster.dataset.runs.references import RunNames
 from fiftyone_deepcluster.errors import RunLockedError
@@ -44,8 +45,10 @@ def other_process(make_digits):
 
 def test_a_lock_excludes_other_processes_and_is_taken_over_from_a_dead_one(other_process):
     dataset, process = other_process
-    with pytest.raises(RunLockedError, match=rf"process {process.pid} on .*since.*lock\.clear"):
+    says = rf"^key='dc' of .* is locked by process {process.pid} on .*, since .*, which is working on it. Wait until "
+    with pytest.raises(RunLockedError, match=says) as caught:
         lock.acquire(dataset, "dc")
+    assert "fiftyone_deepcluster" not in str(caught.value), "no names of internal functions"
     with lock.acquire(dataset, "dc2"):
         pass
     process.kill()
@@ -116,11 +119,20 @@ def test_who_keeps_the_names_of_runs_is_said(make_digits, monkeypatch):
     now = time.time()
     run_store(dataset).set("lock:names of runs", asdict(lock.Holder("x", 1, 0.0, "elsewhere", now, now)))
     monkeypatch.setattr(lock, "_WAIT_SECONDS", 0.2)
-    problem = (
-        r"^another process is renaming or storing a run of '.*' \(process 1 on elsewhere, since .*\); repeat"
-    )
+    problem = r"^another process is renaming or storing a run of '.*' \(process 1 on elsewhere, since .*\); wait until"
     with pytest.raises(RunLockedError, match=problem):
         RunNames.read(dataset)
+
+
+def test_a_job_is_named_by_what_it_does(make_digits):
+    dataset = make_digits(2)
+    with (
+        lock.acquire(dataset, job_name("probe_layers", "dc")),
+        pytest.raises(
+            RunLockedError, match=r"^'Probe layers' of 'dc' of .* is locked by .*, then repeat the call$"
+        ),
+    ):
+        lock.acquire(dataset, job_name("probe_layers", "dc"))
 
 
 def test_a_process_that_died_on_another_host_is_waited_for(make_digits):

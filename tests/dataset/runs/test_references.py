@@ -197,7 +197,7 @@ def test_a_key_that_is_the_name_of_an_own_field(make_digits, stored_run):
     stored_run(dataset)
     dataset.delete_sample_field("dc_loss")
     with pytest.raises(
-        RunExistsError, match="new_key='dc_loss' is the name of a field of 'dc', dc_loss; choose"
+        RunExistsError, match="new_key='dc_loss' is the name of a field of 'dc', 'dc_loss'; choose"
     ):
         fdc.rename_run(dataset, "dc", "dc_loss")
     assert fdc.list_runs(dataset) == ["dc"]
