@@ -13,9 +13,7 @@ import threading
 from collections.abc import Callable, Mapping
 from datetime import datetime, timezone
 from functools import wraps
-from typing import TYPE_CHECKING, Any, TypeVar
-
-from typing_extensions import ParamSpec
+from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 
 from fiftyone_deepcluster.errors import DatabaseAwayError
 
