@@ -12,8 +12,10 @@ from fiftyone_deepcluster.app.panels.answers.clusters import (
 )
 from fiftyone_deepcluster.app.panels.answers.common import (
     Json,
+    fields_of,
     flag_param,
     run_of,
+    show_edits,
     text_param,
     user_of,
 )
@@ -35,6 +37,7 @@ def edit(ctx: foo.ExecutionContext) -> Json:
 
     The answer is ``stale`` if others edited after the version that the browser has.
     """
+    from fiftyone_deepcluster.dataset.review.overview import label_fields
     from fiftyone_deepcluster.dataset.review.review import Review
 
     review = Review(run_of(ctx), user=user_of(ctx))
@@ -42,14 +45,16 @@ def edit(ctx: foo.ExecutionContext) -> Json:
     if not isinstance(asked, dict) or asked.get("verb") not in _VERBS:
         raise InputError(f"edit={asked!r}: give a verb, one of {', '.join(_VERBS)}")
     dry_run = flag_param(ctx, "dry_run")
+    fields = fields_of(ctx)
     change = _VERBS[asked["verb"]](review, asked, dry_run)
     if not dry_run:
-        ctx.ops.reload_samples()
+        show_edits(ctx, fields_changed=fields_of(ctx) != fields)
     return {
         "change": {"n_changed": change.n_changed, "n_kept": change.n_kept, "text": change.text},
         **_changed(ctx, review, change.clusters),
         "stale": review.version_before is not None and review.version_before != ctx.params.get("version"),
         "history": history_json(state_shown(review)),
+        "label_fields": label_fields(review.run),
     }
 
 

@@ -7,7 +7,14 @@ from typing import TYPE_CHECKING, Any
 from fiftyone_deepcluster.app import names
 from fiftyone_deepcluster.app.operators.resume_clustering import resume_job
 from fiftyone_deepcluster.app.operators.vector_inputs import shown_again
-from fiftyone_deepcluster.app.panels.answers.common import Json, optional_text_param, text_param
+from fiftyone_deepcluster.app.panels.answers import common
+from fiftyone_deepcluster.app.panels.answers.common import (
+    Json,
+    optional_text_param,
+    run_of,
+    text_param,
+    texts_param,
+)
 from fiftyone_deepcluster.app.running import cancel_job
 from fiftyone_deepcluster.errors import InputError
 
@@ -18,6 +25,7 @@ if TYPE_CHECKING:
     from fiftyone_deepcluster.dataset.runs.interrupted import Interrupted
     from fiftyone_deepcluster.dataset.runs.status import LiveState
 
+_MOST_FIELDS = 10_000
 
 _FORMS = {
     uri.removeprefix(f"{names.PLUGIN}/"): uri
@@ -112,6 +120,8 @@ def _status(key: str, state: LiveState | None, finished: list[str], left: dict[s
 
 
 def _text(state: LiveState) -> str:
+    if state.error and not state.busy:
+        return state.error
     if state.cancelling:
         return f"{state.label} · stops after this batch"
     return state.text
@@ -217,8 +227,11 @@ def _ended_job(ctx: foo.ExecutionContext) -> LiveState:
 
 
 def show_edits(ctx: foo.ExecutionContext) -> None:
-    """Make the App read the samples again, so that the grid shows what others have edited."""
-    ctx.ops.reload_samples()
+    """Make the App show what others have edited, and the label fields that the browser does not know yet."""
+    from fiftyone_deepcluster.dataset.review.overview import label_fields
+
+    known = texts_param(ctx, "label_fields", _MOST_FIELDS)
+    common.show_edits(ctx, fields_changed=label_fields(run_of(ctx)) != known)
 
 
 def show_fields(ctx: foo.ExecutionContext) -> None:
