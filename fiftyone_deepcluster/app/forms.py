@@ -344,6 +344,12 @@ def problems(parts: Registry[Any], field: OptionField, given: object) -> dict[tu
     return found
 
 
+def path_of(parts: Registry[Any], field: OptionField, given: object, option: str) -> tuple[str, ...]:
+    """Path of the input of an option of the selected part, as in ``problems``."""
+    values = part_values(parts, given, field.default)
+    return field.name, _group(values["name"], _preset(values)), option
+
+
 def mark(inputs: types.Object, found: dict[tuple[str, ...], str]) -> None:
     """Show each error at its input or, if that input is hidden, at the switch or dropdown that reveals it."""
     for path, text in found.items():

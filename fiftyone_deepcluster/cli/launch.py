@@ -34,7 +34,9 @@ class AppError(DeepClusterError):
 
 
 def open_app(name: str, port: int | None = None) -> None:
-    """Serve the dataset ``name`` in the App until Ctrl-C, SIGTERM or the end of the terminal; show its clusters beside the grid, if it has any.
+    """Serve the dataset ``name`` in the App; show its clusters beside the grid, if it has any.
+
+    It ends with Ctrl-C, SIGTERM, or its terminal.
 
     Args:
         name: name of a FiftyOne dataset.

@@ -51,7 +51,7 @@ class AuditLabels(JobOperator):
         from fiftyone_deepcluster.dataset.background import Job
 
         label_field = values.needed_text(ctx.params, "label_field")
-        key = values.text(ctx.params, "key") or _KEY
+        key = values.name_or(ctx.params, "key", _KEY)
         check_key(key)
         given = {name: values.text(ctx.params, name) for name in ("run", "group_field")}
         given_vectors = values.one_or_more(ctx.params, vector_inputs.VECTORS)
@@ -136,7 +136,7 @@ def _add_key(inputs: types.Object, ctx: foo.ExecutionContext) -> None:
     from fiftyone_deepcluster.dataset.audit.audit import list_audits
 
     inputs.str("key", default=_KEY, label="Key", description="Name of the audit and prefix of its fields.")
-    key = values.text(ctx.params, "key") or _KEY
+    key = values.name_or(ctx.params, "key", _KEY)
     try:
         check_key(key)
         if key in list_audits(ctx.dataset):
