@@ -116,7 +116,7 @@ def _add_features(inputs: types.Object, ctx: foo.ExecutionContext) -> None:
     run = values.text(ctx.params, "run") if "run" in ctx.params or not runs else runs[-1]
     if run is None and values.one_or_more(ctx.params, vector_inputs.VECTORS) is None:
         shared_inputs.complain(
-            inputs, "embeddings_field", "give a run or a field with vectors; compute_embeddings creates one"
+            inputs, "embeddings_field", 'choose a run or a field with vectors; "Cluster images" creates a run'
         )
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from typing import TYPE_CHECKING, Any, TypeAlias
 
+from fiftyone_deepcluster.app.wording import in_app_words
 from fiftyone_deepcluster.errors import DeepClusterError, InputError
 
 if TYPE_CHECKING:
@@ -28,7 +29,7 @@ def answered(event: Callable[[foo.ExecutionContext], Any], ctx: foo.ExecutionCon
     try:
         return {"value": event(ctx)}
     except DeepClusterError as error:
-        return {"message": str(error)}
+        return {"message": in_app_words(error)}
     except Exception as error:  # keep the panel usable after any error
         logger.exception("event %s of the Clusters panel failed", event.__name__)
         return {"message": f"{type(error).__name__}: {error}"}

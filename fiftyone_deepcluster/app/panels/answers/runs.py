@@ -16,6 +16,7 @@ from fiftyone_deepcluster.app.panels.answers.common import (
     texts_param,
 )
 from fiftyone_deepcluster.app.running import cancel_job
+from fiftyone_deepcluster.app.wording import in_app_words
 from fiftyone_deepcluster.errors import InputError
 
 if TYPE_CHECKING:
@@ -69,7 +70,7 @@ def _job_row(state: LiveState, forms: dict[str, Any]) -> Json:
         "about": about or about_of(state.key),
         "method": state.method,
         "status": state.status,
-        "text": _text(state) if state.busy or state.status == "finished" else state.error,
+        "text": _text(state) if state.busy or state.status == "finished" else in_app_words(state.error),
         "fraction": (state.fraction or None) if state.status == "running" else None,
         "started": state.started,
         "cancelling": state.cancelling,
@@ -96,7 +97,11 @@ def _run_rows(dataset: fo.Dataset, states: dict[str, LiveState], forms: dict[str
                 "key": key,
                 "method": _method(dataset, key, finished, state.method if state else ""),
                 "status": _status(key, state, finished, left),
-                "text": _text(shown) if shown is not None else state.error if state and failed else "",
+                "text": _text(shown)
+                if shown is not None
+                else in_app_words(state.error)
+                if state and failed
+                else "",
                 "fraction": None if shown is None or shown.status == "queued" else shown.fraction,
                 "started": None if state is None else state.started,
                 "cancelling": state is not None and state.cancelling,
@@ -121,7 +126,7 @@ def _status(key: str, state: LiveState | None, finished: list[str], left: dict[s
 
 def _text(state: LiveState) -> str:
     if state.error and not state.busy:
-        return state.error
+        return in_app_words(state.error)
     if state.cancelling:
         return f"{state.label} · stops after this batch"
     return state.text
