@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import logging
 import re
-import socket
 import ssl
 import threading
 import urllib.request
@@ -68,6 +67,10 @@ def download_problem(error: BaseException) -> str:
     return f"{host[1] or host[2] if host else 'its host'} cannot be reached{why}"
 
 
+def _is_unknown_host(error: BaseException) -> bool:
+    return (type(error).__module__, type(error).__name__) == ("socket", "gaierror")
+
+
 def _system_reason(error: BaseException) -> str:
     """Why the operating system made no connection, such as "Connection refused"; empty for exceptions of libraries."""
     own = type(error).__module__ in ("builtins", "socket", "ssl")
@@ -80,7 +83,7 @@ def _is_connection(error: BaseException) -> bool:
 
     if isinstance(error, HTTPError) or type(error).__name__ in ("HTTPError", "HTTPStatusError"):
         return False
-    if isinstance(error, ConnectionError | TimeoutError | socket.gaierror | ssl.SSLError | URLError):
+    if isinstance(error, ConnectionError | TimeoutError | ssl.SSLError | URLError) or _is_unknown_host(error):
         return True
     return type(error).__module__.split(".")[0] in ("urllib3", "httpx", "httpcore") or (
         type(error).__module__.startswith("requests") and "Connection" in type(error).__name__

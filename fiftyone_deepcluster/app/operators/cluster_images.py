@@ -55,13 +55,14 @@ class ClusterImages(JobOperator):
         field, given = method_field(), values.nested(ctx.params, "method")
         chosen = forms.part_values(field.parts, given, field.default)
         problems = forms.problems(field.parts, field, given) or name_problems(chosen)
-        if not problems and (too_many := _too_many_clusters(ctx, METHODS.parse(chosen))):
+        options = None if problems else METHODS.parse(chosen)
+        if options is not None and (too_many := _too_many_clusters(ctx, options)):
             problems = {forms.path_of(field.parts, field, given, "n_clusters"): too_many}
         forms.add_heading(inputs, "What")
         inputs.view_target(ctx, action_description="Cluster")
         _add_fields(inputs, ctx, chosen["name"])
         add_run_name(inputs, ctx)
-        _add_size(inputs, ctx, None if problems else METHODS.parse(chosen))
+        _add_size(inputs, ctx, options)
         _add_number(inputs, ctx, chosen["name"])
         forms.add_part(inputs, field, given)
         if given is not None:
