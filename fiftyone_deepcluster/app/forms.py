@@ -345,7 +345,7 @@ def problems(parts: Registry[Any], field: OptionField, given: object) -> dict[tu
     return found
 
 
-def path_of(parts: Registry[Any], field: OptionField, given: object, option: str) -> tuple[str, ...]:
+def path_of_option(parts: Registry[Any], field: OptionField, given: object, option: str) -> tuple[str, ...]:
     """Path of the input of an option of the selected part, as in ``problems``."""
     values = part_values(parts, given, field.default)
     return field.name, _group(values["name"], _preset(values)), option

@@ -10,6 +10,7 @@ from fiftyone_deepcluster.dataset.review.review import review
 from tests.app.limits import LONG
 from tests.app.test_board import largest, part
 from tests.app.test_board_grid import open_beside_the_grid
+from tests.app.test_browser import open_form, typed_in
 
 expect.set_options(timeout=LONG)
 
@@ -54,3 +55,20 @@ def test_the_run_and_the_tab_are_kept_when_the_page_is_reloaded(open_panel_alone
     page.reload()
     expect(part(page, "dc-tab-runs")).to_have_attribute("aria-selected", "true")
     expect(part(page, "dc-run")).to_have_text("dc")
+
+
+def test_a_form_says_what_is_wrong_with_a_value_before_it_is_executed(open_app, make_digits):
+    page = open_app(make_digits(60, persistent=True))
+    form = open_form(page, "Cluster images")
+    execute = form.get_by_role("button", name="Execute", exact=True)
+    expect(execute).to_be_enabled()
+    for label, wrong, reason, right in (
+        ("Run name", "", "Run name '' cannot be the name of a field", "mine"),
+        ("Run name", "my run", "Run name 'my run' cannot be the name of a field", "mine"),
+        ("Number of clusters", "61", "Number of clusters 61 is more than the 60 images", "6"),
+    ):
+        typed_in(form, label).fill(wrong)
+        expect(form.get_by_text(reason)).to_be_visible()
+        expect(execute).to_be_disabled()
+        typed_in(form, label).fill(right)
+        expect(execute).to_be_enabled()

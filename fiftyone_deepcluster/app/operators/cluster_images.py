@@ -57,7 +57,7 @@ class ClusterImages(JobOperator):
         problems = forms.problems(field.parts, field, given) or name_problems(chosen)
         options = None if problems else METHODS.parse(chosen)
         if options is not None and (too_many := _too_many_clusters(ctx, options)):
-            problems = {forms.path_of(field.parts, field, given, "n_clusters"): too_many}
+            problems = {forms.path_of_option(field.parts, field, given, "n_clusters"): too_many}
         forms.add_heading(inputs, "What")
         inputs.view_target(ctx, action_description="Cluster")
         _add_fields(inputs, ctx, chosen["name"])

@@ -75,13 +75,13 @@ def from_app(ctx: foo.ExecutionContext) -> bool:
     return ctx.spaces is not None
 
 
-def told_in_app_words(
+def errors_in_app_words(
     execute: Callable[[_T, foo.ExecutionContext], _R],
 ) -> Callable[[_T, foo.ExecutionContext], _R]:
     """Decorator of ``execute``: errors that the App shows have the words of its forms; scripts get them as they are."""
 
     @wraps(execute)
-    def told(self: _T, ctx: foo.ExecutionContext) -> _R:
+    def wrapped(self: _T, ctx: foo.ExecutionContext) -> _R:
         try:
             return execute(self, ctx)
         except DeepClusterError as error:
@@ -89,7 +89,7 @@ def told_in_app_words(
                 raise
             raise DeepClusterError(in_app_words(error)) from error
 
-    return told
+    return wrapped
 
 
 def result(ctx: foo.ExecutionContext, label: str, **fields: types.BaseType) -> types.Property | None:

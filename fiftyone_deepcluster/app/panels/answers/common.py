@@ -73,12 +73,12 @@ def flag_param(ctx: foo.ExecutionContext, name: str) -> bool:
     return ctx.params.get(name) is True
 
 
-def fields_of(ctx: foo.ExecutionContext) -> set[str]:
+def field_paths(ctx: foo.ExecutionContext) -> set[str]:
     """Paths of all fields of the dataset."""
     return set(ctx.dataset.get_field_schema(flat=True))
 
 
-def show_edits(ctx: foo.ExecutionContext, *, fields_changed: bool) -> None:
+def reload_shown(ctx: foo.ExecutionContext, *, fields_changed: bool) -> None:
     """Make the App read the samples again; the whole dataset if the sidebar has to show other fields, too."""
     if fields_changed:
         ctx.ops.reload_dataset()

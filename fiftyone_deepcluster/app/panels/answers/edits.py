@@ -12,10 +12,10 @@ from fiftyone_deepcluster.app.panels.answers.clusters import (
 )
 from fiftyone_deepcluster.app.panels.answers.common import (
     Json,
-    fields_of,
+    field_paths,
     flag_param,
+    reload_shown,
     run_of,
-    show_edits,
     text_param,
     user_of,
 )
@@ -45,10 +45,10 @@ def edit(ctx: foo.ExecutionContext) -> Json:
     if not isinstance(asked, dict) or asked.get("verb") not in _VERBS:
         raise InputError(f"edit={asked!r}: give a verb, one of {', '.join(_VERBS)}")
     dry_run = flag_param(ctx, "dry_run")
-    fields = fields_of(ctx)
+    fields = field_paths(ctx)
     change = _VERBS[asked["verb"]](review, asked, dry_run)
     if not dry_run:
-        show_edits(ctx, fields_changed=fields_of(ctx) != fields)
+        reload_shown(ctx, fields_changed=field_paths(ctx) != fields)
     return {
         "change": {"n_changed": change.n_changed, "n_kept": change.n_kept, "text": change.text},
         **_changed(ctx, review, change.clusters),

@@ -236,7 +236,7 @@ def show_edits(ctx: foo.ExecutionContext) -> None:
     from fiftyone_deepcluster.dataset.review.overview import label_fields
 
     known = texts_param(ctx, "label_fields", _MOST_FIELDS)
-    common.show_edits(ctx, fields_changed=label_fields(run_of(ctx)) != known)
+    common.reload_shown(ctx, fields_changed=label_fields(run_of(ctx)) != known)
 
 
 def show_fields(ctx: foo.ExecutionContext) -> None:
