@@ -112,14 +112,15 @@ def cluster(
     arguments.yes_or_no(
         overwrite=overwrite, half_precision=half_precision, progress=progress, compute_brain=compute_brain
     )
+    vectors_field = field_names(embeddings_field)
     settings = settings_of(
         truth_field=truth_field,
         media_field=media_field,
-        embeddings_field=embeddings_field,
+        embeddings_field=vectors_field,
         model=model,
         half_precision=half_precision,
     )
-    check_given(chosen, field_names(embeddings_field), model)
+    check_given(chosen, vectors_field, model)
     source = collect_images(samples, patches_field, media_field)
     intents.complete_unfinished(source.dataset)
     if not overwrite and key in storage.keys(source.dataset):
