@@ -24,7 +24,8 @@ from typing import TYPE_CHECKING, Any
 from fiftyone.operators import types
 from pydantic import ValidationError
 
-from fiftyone_deepcluster.app.option_fields import OptionField, first_line, option_fields
+from fiftyone_deepcluster.app.option_fields import OptionField, first_line, label_of, option_fields
+from fiftyone_deepcluster.app.wording import in_app_words
 from fiftyone_deepcluster.core.arguments import short
 from fiftyone_deepcluster.core.option_errors import complaints
 from fiftyone_deepcluster.errors import OptionsError
@@ -344,13 +345,20 @@ def problems(parts: Registry[Any], field: OptionField, given: object) -> dict[tu
     return found
 
 
+def path_of_option(parts: Registry[Any], field: OptionField, given: object, option: str) -> tuple[str, ...]:
+    """Path of the input of an option of the selected part, as in ``problems``."""
+    values = part_values(parts, given, field.default)
+    return field.name, _group(values["name"], _preset(values)), option
+
+
 def mark(inputs: types.Object, found: dict[tuple[str, ...], str]) -> None:
     """Show each error at its input or, if that input is hidden, at the switch or dropdown that reveals it."""
     for path, text in found.items():
         place, folded = _find(inputs, path)
         if place is not None:
             place.invalid = True
-            place.error_message = f"{path[-1]}: {text}" if folded else text
+            words = in_app_words(text)
+            place.error_message = f"{label_of(path[-1])}: {words}" if folded else words
 
 
 def _complaints(model: type[Part], values: dict[str, Any]) -> dict[tuple[str, ...], str]:

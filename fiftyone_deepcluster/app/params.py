@@ -14,8 +14,12 @@ if TYPE_CHECKING:
     import fiftyone as fo
 
     from fiftyone_deepcluster.dataset.background import Job
+    from fiftyone_deepcluster.dataset.runs.run_files import ClusterJob
 
 CALL_SETTINGS = ("truth_field", "patches_field", "media_field", "model")
+
+_STORED = ("truth_field", "media_field", "embeddings_field", "model")
+"""Settings that are stored with the run."""
 
 HEADINGS = {
     "n_clusters": "Clusters",
@@ -59,6 +63,19 @@ class ClusterCall:
         }
         return Job("cluster", samples, self.key, arguments, self.options.name, self.options.rounds)
 
+    def planned(self, samples: fo.core.collections.SampleCollection) -> ClusterJob:
+        """The job that the call stores, to compare it with that of an interrupted run.
+
+        Raises:
+            ImagesError, InputError: the images cannot be clustered.
+        """
+        from fiftyone_deepcluster.dataset.runs.checked_call import settings_of
+        from fiftyone_deepcluster.dataset.runs.kept_rounds import planned_job
+
+        given = {name: value for name, value in self.settings.items() if name in _STORED}
+        patches_field = self.settings.get("patches_field")
+        return planned_job(samples, self.options, settings_of(**given), patches_field)
+
 
 def method_field() -> OptionField:
     """Description of the method input."""
@@ -101,7 +118,7 @@ def parse_call(params: dict[str, Any], dataset: fo.Dataset) -> ClusterCall:
     from fiftyone_deepcluster.dataset.io.fields import check_key
     from fiftyone_deepcluster.dataset.runs.run import free_key
 
-    key = values.text(params, "key") or free_key(dataset)
+    key = values.name_or(params, "key", free_key(dataset))
     check_key(key)
     field = method_field()
     given = part_values(METHODS, values.nested(params, "method"), field.default)

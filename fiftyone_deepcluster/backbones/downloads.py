@@ -5,6 +5,9 @@ Weights in the cache are used then. The libraries retry for up to a minute, or w
 
 from __future__ import annotations
 
+import logging
+import re
+import ssl
 import threading
 import urllib.request
 from collections.abc import Callable, Iterator
@@ -14,6 +17,11 @@ from urllib.parse import urlparse
 
 from fiftyone_deepcluster.core.arguments import reason_of
 from fiftyone_deepcluster.errors import OptionsError
+
+logger = logging.getLogger(__name__)
+
+_HOST = re.compile(r"host='([^']+)'|https?://([^/\s'\"]+)")
+"""Name of the host in the text of an exception of urllib3, requests or httpx."""
 
 ANSWER_SECONDS = 5.0
 """Seconds that a host has to answer a request of a few bytes, before its files are said to be out of reach."""
@@ -30,7 +38,7 @@ def problem_of(ask: Callable[[], object], seconds: float = ANSWER_SECONDS) -> st
         try:
             ask()
         except Exception as error:  # whatever the library of the connection raises
-            found.append(reason_of(error))
+            found.append(download_problem(error))
         else:
             found.append("")
 
@@ -38,6 +46,48 @@ def problem_of(ask: Callable[[], object], seconds: float = ANSWER_SECONDS) -> st
     thread.start()
     thread.join(seconds)
     return found[0] if found else f"no answer within {seconds:g} seconds"
+
+
+def download_problem(error: BaseException) -> str:
+    """Why a download failed, for a message: that the host cannot be reached, else the first line of the exception.
+
+    Libraries of connections show objects and addresses of the connection instead; that text goes to the log.
+    """
+    chain: list[BaseException] = []
+    cause: BaseException | None = error
+    while cause is not None and cause not in chain:
+        chain.append(cause)
+        cause = cause.__cause__ or cause.__context__
+    if not any(_is_connection(each) for each in chain):
+        return reason_of(error)
+    logger.warning("a download failed: %s", error)
+    host = _HOST.search(str(error))
+    reasons = [_system_reason(each) for each in chain]
+    why = next((f": {reason}" for reason in reversed(reasons) if reason), "")
+    return f"{host[1] or host[2] if host else 'its host'} cannot be reached{why}"
+
+
+def _is_unknown_host(error: BaseException) -> bool:
+    return (type(error).__module__, type(error).__name__) == ("socket", "gaierror")
+
+
+def _system_reason(error: BaseException) -> str:
+    """Why the operating system made no connection, such as "Connection refused"; empty for exceptions of libraries."""
+    own = type(error).__module__ in ("builtins", "socket", "ssl")
+    return (error.strerror or reason_of(error)) if own and isinstance(error, OSError) else ""
+
+
+def _is_connection(error: BaseException) -> bool:
+    """Whether an exception says that no connection was made, or that it broke; not an answer such as 404."""
+    from urllib.error import HTTPError, URLError
+
+    if isinstance(error, HTTPError) or type(error).__name__ in ("HTTPError", "HTTPStatusError"):
+        return False
+    if isinstance(error, ConnectionError | TimeoutError | ssl.SSLError | URLError) or _is_unknown_host(error):
+        return True
+    return type(error).__module__.split(".")[0] in ("urllib3", "httpx", "httpcore") or (
+        type(error).__module__.startswith("requests") and "Connection" in type(error).__name__
+    )
 
 
 def hub_url() -> str:

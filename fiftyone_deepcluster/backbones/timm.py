@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 from pydantic import Field
 
 from fiftyone_deepcluster.backbones.base import BACKBONES, PRETRAINED, Backbone, InputNormName
-from fiftyone_deepcluster.core.arguments import reason_of, some_of
+from fiftyone_deepcluster.backbones.downloads import download_problem
+from fiftyone_deepcluster.core.arguments import some_of
 from fiftyone_deepcluster.errors import OptionsError
 
 if TYPE_CHECKING:
@@ -148,7 +149,7 @@ def _create(timm: Any, name: str, shape: tuple[int, int], *, pretrained: bool) -
                 continue
             raise
         except (OSError, RuntimeError, ValueError, AssertionError) as error:
-            reason = reason_of(error)
+            reason = download_problem(error)
             if pretrained or name.startswith(_HUB):
                 raise OptionsError(
                     f"the weights of model={name!r} could not be loaded ({reason}); choose a model with pre-trained "

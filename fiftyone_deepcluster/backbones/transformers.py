@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 from pydantic import Field
 
 from fiftyone_deepcluster.backbones.base import BACKBONES, PRETRAINED, Backbone, InputNormName
-from fiftyone_deepcluster.core.arguments import reason_of
+from fiftyone_deepcluster.backbones.downloads import download_problem
 from fiftyone_deepcluster.errors import OptionsError
 
 if TYPE_CHECKING:
@@ -165,7 +165,7 @@ def _load(library: Any, name: str, weights: str | None) -> Any:
             kind = library.MODEL_MAPPING[type(config)]
             model, info = kind.from_pretrained(None, state_dict=state, **known)
     except (OSError, ValueError, KeyError, RuntimeError) as error:
-        reason = reason_of(error)
+        reason = download_problem(error)
         raise OptionsError(
             f"model={name!r}, weights={weights!r} could not be loaded ({reason}); give the name of an image model on "
             "the Hugging Face hub, or the path of a folder with its config.json and, for weights='pretrained', its "

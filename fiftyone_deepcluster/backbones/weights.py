@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from fiftyone_deepcluster.backbones.downloads import check_download, not_downloaded
+from fiftyone_deepcluster.backbones.downloads import check_download, download_problem, not_downloaded
 from fiftyone_deepcluster.backbones.fitting import load_completely
 from fiftyone_deepcluster.backbones.stored_weights import values_of
 from fiftyone_deepcluster.core.arguments import reason_of
@@ -150,7 +150,7 @@ def _downloaded(entry: Any, what: str) -> Any:
                 f"{what}: the file {str(cached)!r} cannot be read ({reason_of(error)}); delete it, so that it is "
                 "downloaded again"
             ) from error
-        raise OptionsError(not_downloaded(entry.url, what, reason_of(error))) from error
+        raise OptionsError(not_downloaded(entry.url, what, download_problem(error))) from error
 
 
 def initialize(module: nn.Module) -> None:

@@ -14,6 +14,7 @@ import time
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING
 
+from fiftyone_deepcluster.cli.ending import interrupted_by_signals
 from fiftyone_deepcluster.core.environment import Need, child_environment
 from fiftyone_deepcluster.errors import DeepClusterError, InputError
 
@@ -33,7 +34,9 @@ class AppError(DeepClusterError):
 
 
 def open_app(name: str, port: int | None = None) -> None:
-    """Serve the dataset ``name`` in the App until Ctrl-C; show its clusters beside the grid, if it has any.
+    """Serve the dataset ``name`` in the App; show its clusters beside the grid, if it has any.
+
+    It ends with Ctrl-C, SIGTERM, or its terminal.
 
     Args:
         name: name of a FiftyOne dataset.
@@ -48,7 +51,7 @@ def open_app(name: str, port: int | None = None) -> None:
     if name not in fo.list_datasets():
         raise InputError(f"there is no dataset {name!r}; list existing ones with `fiftyone datasets list`")
     chosen = port or free_port(fo.config.default_app_port)
-    with serving(chosen):
+    with interrupted_by_signals(), serving(chosen):
         dataset = fo.load_dataset(name)
         session = fo.launch_app(dataset, address=ADDRESS, port=chosen, spaces=_layout(dataset))
         with suppress(KeyboardInterrupt):  # the regular way to stop the App
@@ -93,6 +96,9 @@ def _stop(server: subprocess.Popen[bytes]) -> None:
     except subprocess.TimeoutExpired:
         server.kill()
         server.wait()
+    except BaseException:  # a second signal while it ends
+        server.kill()
+        raise
 
 
 def free_port(first: int) -> int:

@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-import signal
 import time
 from typing import TYPE_CHECKING, Any
 
+from fiftyone_deepcluster.cli.ending import interrupted_by_signals
+
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from types import FrameType
 
 _STOPPED = "the worker was stopped during this operation; a clustering run can be resumed"
 
 
 def work(*, once: bool, poll_seconds: float, echo: Callable[[str], None]) -> int:
-    """Execute queued operations until Ctrl-C, or until the queue is empty.
+    """Execute queued operations until Ctrl-C or SIGTERM, or until the queue is empty.
 
     Args:
         once: return when the queue is empty instead of waiting.
@@ -27,16 +27,16 @@ def work(*, once: bool, poll_seconds: float, echo: Callable[[str], None]) -> int
     from fiftyone.operators.delegated import DelegatedOperationService
 
     service = DelegatedOperationService()
-    _interrupt_at_once()
     done = 0
     try:
-        while True:
-            if _execute_next(service, echo):
-                done += 1
-            elif once:
-                break
-            else:
-                time.sleep(poll_seconds)
+        with interrupted_by_signals():
+            while True:
+                if _execute_next(service, echo):
+                    done += 1
+                elif once:
+                    break
+                else:
+                    time.sleep(poll_seconds)
     except KeyboardInterrupt:
         echo("stopped")
     return done
@@ -69,17 +69,3 @@ def _execute_next(service: Any, echo: Callable[[str], None]) -> bool:
     reason = f": {error.strip().splitlines()[-1]}" if error else ""
     echo(f"{operation.operator} {operation.id} {after.run_state}{reason}")
     return True
-
-
-def _interrupt_at_once() -> None:
-    """Let Ctrl-C and SIGTERM interrupt a running operation immediately.
-
-    FiftyOne runs operations with ``asyncio.run``, which since Python 3.11 converts the first Ctrl-C to a
-    cancellation that waits for the operation to end, but does not replace a custom signal handler.
-    """
-
-    def interrupt(_signal: int, _frame: FrameType | None) -> None:
-        raise KeyboardInterrupt
-
-    signal.signal(signal.SIGINT, interrupt)
-    signal.signal(signal.SIGTERM, interrupt)

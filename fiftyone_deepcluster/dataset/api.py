@@ -22,12 +22,12 @@ from fiftyone_deepcluster.dataset.io.inputs import read_inputs
 from fiftyone_deepcluster.dataset.io.lost_fields import declare_lost
 from fiftyone_deepcluster.dataset.io.read_fields import without_cluster
 from fiftyone_deepcluster.dataset.io.read_images import collect_images, media_field_of, root_dataset
-from fiftyone_deepcluster.dataset.io.vectors import check_given, field_names, model_name
+from fiftyone_deepcluster.dataset.io.vectors import check_given, field_names
 from fiftyone_deepcluster.dataset.io.write import Columns, write
 from fiftyone_deepcluster.dataset.review.assigned import join_edits
 from fiftyone_deepcluster.dataset.review.clusters import check_stored, names_by_number
 from fiftyone_deepcluster.dataset.runs import intents, lock, own_files, storage
-from fiftyone_deepcluster.dataset.runs.checked_call import CheckedCall
+from fiftyone_deepcluster.dataset.runs.checked_call import CheckedCall, settings_of
 from fiftyone_deepcluster.dataset.runs.completeness import check_kept, count_clustered
 from fiftyone_deepcluster.dataset.runs.database import DatabaseWatch, database_needed
 from fiftyone_deepcluster.dataset.runs.given_weights import check_weights
@@ -113,19 +113,19 @@ def cluster(
         overwrite=overwrite, half_precision=half_precision, progress=progress, compute_brain=compute_brain
     )
     vectors_field = field_names(embeddings_field)
+    settings = settings_of(
+        truth_field=truth_field,
+        media_field=media_field,
+        embeddings_field=vectors_field,
+        model=model,
+        half_precision=half_precision,
+    )
     check_given(chosen, vectors_field, model)
     source = collect_images(samples, patches_field, media_field)
     intents.complete_unfinished(source.dataset)
     if not overwrite and key in storage.keys(source.dataset):
         raise storage.run_exists(source.dataset, key)
     others = RunNames.read(source.dataset)
-    settings: dict[str, object] = {
-        "truth_field": truth_field,
-        "media_field": media_field,
-        "embeddings_field": vectors_field,
-        "model": model_name(model),
-        "half_precision": half_precision,
-    }
     call = CheckedCall(
         source,
         key,

@@ -254,6 +254,18 @@ describe("the open cluster", () => {
 });
 
 describe("an edit", () => {
+  it("that creates a label field shows it among the fields at once", async () => {
+    server.answer = async (event, params) => {
+      const found = await answer(event, params);
+      return event === "edit" && "value" in found ? { value: { ...(found.value as object), label_fields: ["truth", "mine"] } } : found;
+    };
+    await openBoard();
+    press("n");
+    submitName("cat");
+    await settle();
+    fireEvent.mouseDown(part("dc-label-field")?.querySelector("[role=combobox]") as HTMLElement);
+    expect(screen.getAllByRole("option").map((option) => option.textContent)).toContain("mine");
+  });
   it("after the edit of another person shows that, too", async () => {
     await openBoard("one");
     world.clusters = [cluster("one", 5), cluster("by another", 4), cluster("three", 3)];
@@ -306,7 +318,7 @@ describe("a job", () => {
     await openBoard();
     world.jobs = [{ ...job, status: "failed", text: "no such field" }];
     await wait(3000);
-    expect(part("dc-message")?.textContent).toContain("Probe layers: no such field");
+    expect(part("dc-message")?.textContent).toBe("Probe layers failed: no such field");
     click("dc-tab-runs");
     expect(part(`dc-why-${job.key}`)?.textContent).toBe("no such field");
   });

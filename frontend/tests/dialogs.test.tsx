@@ -3,7 +3,7 @@ import { fireEvent } from "@testing-library/react";
 import { beforeEach, describe, expect, it } from "vitest";
 
 import { server } from "./app";
-import { answer, events, fakeBoard, held, holdEdits, loaded, openBoard, part, press, release, settle, submitName, wait, world } from "./fakeBoard";
+import { answer, cluster, events, fakeBoard, held, holdEdits, loaded, openBoard, part, press, release, settle, submitName, wait, world } from "./fakeBoard";
 
 fakeBoard();
 
@@ -18,6 +18,19 @@ describe("a dialog", () => {
     press("a");
     document.removeEventListener("keydown", listen);
     expect(heard).toEqual(["a"]);
+  });
+});
+
+describe("a text that a dialog proposes", () => {
+  it.each([["l", "dc-dialog-name", "label"], ["j", "dc-dialog-name", "two"], ["s", "dc-dialog-number", "2"]])("is replaced by what is typed after %s", async (key, field, proposed) => {
+    world.clusters = ["one", "two"].map((name, at) => ({ ...cluster(name, 5 - at), numbers: [at] }));
+    world.nearest = { 0: [1] };
+    await openBoard();
+    press(key);
+    await settle();
+    const input = part(field) as HTMLInputElement;
+    expect(input.value).toBe(proposed);
+    expect([input.selectionStart, input.selectionEnd]).toEqual([0, proposed.length]);
   });
 });
 

@@ -9,9 +9,9 @@ import { server, state } from "./app";
 
 const EVENTS = [
   "load", "strips", "images", "edit", "names", "poll", "in_view", "preview_commit", "preview_split", "show", "color", "similar", "flow",
-  "cancel", "show_fields", "show_edits", "rank",
+  "cancel", "show_fields", "show_edits", "rank", "rounds", "audit_load", "audit_poll",
 ];
-const schema = { view: Object.fromEntries(EVENTS.map((name) => [name, name])) };
+const uris = Object.fromEntries(EVENTS.map((name) => [name, name]));
 
 export function cluster(name: string, size: number): Cluster {
   return {
@@ -30,12 +30,13 @@ export function loaded(key: string, clusters: Cluster[], field: string | null = 
     facts: "", warnings: [], resumable: false,
   };
   const history = { undo: null, redo: null, lost: 0, version: 1 };
-  return { runs, jobs: world.jobs, audits: [], sidebar: world.sidebar, run, clusters, nearest: {}, history, label_field: field };
+  return { runs, jobs: world.jobs, audits: [], sidebar: world.sidebar, run, clusters, nearest: world.nearest, history, label_field: field };
 }
 
 interface World {
   jobs: JobRow[];
   clusters: Cluster[];
+  nearest: LoadAnswer["nearest"];
   sidebar: SidebarGroup[];
   /** Whether others have edited. */
   stale: boolean;
@@ -45,7 +46,7 @@ interface World {
 }
 
 /** What the server has, and what it was asked for; new for every test. */
-export const world: World = { jobs: [], clusters: [], sidebar: [], stale: false, asked: [], edits: [] };
+export const world: World = { jobs: [], clusters: [], nearest: {}, sidebar: [], stale: false, asked: [], edits: [] };
 
 let hold: Promise<void> = Promise.resolve();
 let letGo: () => void = () => undefined;
@@ -80,13 +81,13 @@ export async function answer(event: string, params: Record<string, unknown>): Pr
     const change = { n_changed: 1, n_kept: 0, text: edit.verb };
     if (edit.verb === "rename") {
       const changed = [{ ...cluster(edit.new_name, 5) }];
-      return { value: { change, clusters: changed, gone: [edit.cluster], stale: world.stale, history } };
+      return { value: { change, clusters: changed, gone: [edit.cluster], stale: world.stale, history, label_fields: ["truth"] } };
     }
     if (edit.verb === "mark_reviewed") {
       const changed = world.clusters.filter((one) => edit.clusters.includes(one.name)).map((one) => ({ ...one, reviewed: true }));
-      return { value: { change, clusters: changed, gone: [], stale: world.stale, history } };
+      return { value: { change, clusters: changed, gone: [], stale: world.stale, history, label_fields: ["truth"] } };
     }
-    return { value: { change, clusters: [], gone: [], stale: world.stale, history } };
+    return { value: { change, clusters: [], gone: [], stale: world.stale, history, label_fields: ["truth"] } };
   }
   if (event === "preview_split") return { message: "cluster 'one' has 1 images with vectors" };
   return { message: `no answer to ${event}` };
@@ -110,9 +111,9 @@ export function submitName(name: string): void {
   fireEvent.submit(document.querySelector("form") as HTMLFormElement);
 }
 
-/** Shows the board, and opens a cluster if its name is given. */
-export async function openBoard(name?: string): Promise<RenderResult> {
-  const rendered = render(<Board schema={schema} />);
+/** Shows the board, and opens a cluster if its name is given; `view`: what else the server renders it with. */
+export async function openBoard(name?: string, view: Record<string, unknown> = {}): Promise<RenderResult> {
+  const rendered = render(<Board schema={{ view: { ...uris, ...view } }} />);
   await settle();
   if (name) await openCluster(name);
   return rendered;
@@ -143,6 +144,7 @@ export function fakeBoard(): void {
     vi.spyOn(HTMLElement.prototype, "clientHeight", "get").mockReturnValue(600);
     vi.spyOn(HTMLElement.prototype, "clientWidth", "get").mockReturnValue(600);
     world.clusters = [cluster("one", 5), cluster("two", 4), cluster("three", 3)];
+    world.nearest = {};
     world.jobs = [];
     world.sidebar = [];
     world.stale = false;
@@ -150,6 +152,7 @@ export function fakeBoard(): void {
     world.edits = [];
     hold = Promise.resolve();
     server.answer = answer;
+    sessionStorage.clear();
     for (const name of Object.keys(state)) state[name] = undefined;
     state["sidebarGroups false"] = [];
     state["selectedSamples"] = new Map();

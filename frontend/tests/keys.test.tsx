@@ -142,6 +142,21 @@ describe("keys of the board", () => {
   });
 });
 
+describe("the list of keys", () => {
+  it("has every key once for a page, with those that move", async () => {
+    await openBoard();
+    press("?");
+    const sections = part("dc-help")?.querySelectorAll("h3") ?? [];
+    expect([...sections].map((title) => title.textContent)).toEqual(["Overview and Cluster", "Overview", "Cluster"]);
+    const keys = [...(part("dc-help")?.querySelectorAll("h3, kbd") ?? [])].map((one) => (one.tagName === "H3" ? "|" : "") + (one.textContent ?? ""));
+    for (const section of keys.join(",").split("|")) {
+      const shown = section.split(",");
+      expect(new Set(shown).size).toBe(shown.length);
+    }
+    for (const key of ["Arrows", "Home", "Page up", "Enter"]) expect(keys.join(", ")).toContain(key);
+  });
+});
+
 describe("the next cluster", () => {
   it("is that of the order of the overview", async () => {
     world.clusters = [cluster("one", 5), { ...cluster("two", 4), uncertain: 1 }, { ...cluster("three", 3), uncertain: 2 }];

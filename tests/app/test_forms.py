@@ -197,7 +197,7 @@ def test_a_problem_in_a_folded_input_is_shown_at_the_switch():
         inputs.get_property("machine").type.get_property("machine").type.get_property(forms.SHOW_ADVANCED)
     )
     assert switch.invalid
-    assert switch.error_message.startswith("exact: ")
+    assert switch.error_message.startswith("Exact: ")
 
 
 def test_a_problem_of_options_together_is_shown_at_the_dropdown():

@@ -82,7 +82,7 @@ def test_a_form_starts_an_audit_in_the_background(make_context, asker, dataset):
     assert AuditLabels().execute(make_context(dataset, params, spaces=LAYOUT))["background"]
     assert until_ended(dataset, AUDIT).status == "failed"
     job = ask("poll", key=None)["jobs"][0]
-    assert job["text"].startswith(f"{dataset.name!r} already has an audit 'audit'; choose another key")
+    assert job["text"].startswith(f"{dataset.name!r} already has an audit 'audit'; choose another name")
     ask("start_again", key=AUDIT)
     assert ask.calls["prompt_user_for_operation"]["params"] == params
     assert log_file(dataset, AUDIT).exists()

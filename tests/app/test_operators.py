@@ -165,7 +165,8 @@ def test_every_method_runs_with_what_its_form_sends(make_context, make_digits, m
 
 
 @pytest.mark.parametrize(
-    ("key", "complaint"), [("1a", "identifier"), ("ground_truth", "taken"), ("dc", "replace")]
+    ("key", "complaint"),
+    [("1a", "Run name '1a' cannot be the name of a field"), ("ground_truth", "taken"), ("dc", "replace")],
 )
 def test_form_checks_the_key_while_it_is_typed(make_context, clustered, key, complaint):
     place = inputs_of(ClusterImages(), make_context(clustered, {"key": key})).get_property("key")

@@ -8,6 +8,7 @@ import pytest
 
 from fiftyone_deepcluster.app import names
 from fiftyone_deepcluster.app.operators import (
+    AuditLabels,
     ClusterImages,
     DeleteClusteringRun,
     ListClusteringRuns,
@@ -20,9 +21,10 @@ from fiftyone_deepcluster.app.operators import (
 )
 from fiftyone_deepcluster.dataset.api import cluster
 from fiftyone_deepcluster.dataset.review.review import review
-from fiftyone_deepcluster.dataset.runs import run_files
+from fiftyone_deepcluster.dataset.runs import run_files, status
 from fiftyone_deepcluster.dataset.runs.run import list_runs, load_run
 from fiftyone_deepcluster.errors import DeepClusterError
+from tests.app.test_jobs import LAYOUT
 from tests.app.test_operators import inputs_of, requests_of
 from tests.observers import Acts, disk_full
 
@@ -115,20 +117,67 @@ def test_an_interrupted_run_is_listed_and_can_be_deleted(make_context, broken):
     assert not run_files.dataset_dir(broken).exists()
 
 
-def test_the_form_knows_an_interrupted_run(make_context, broken):
+_SAME = {
+    "name": "deepcluster", "n_clusters": 4, "rounds": 2, "image_size": 16, "min_steps": 1, "baselines": False,
+}  # fmt: skip
+
+
+def test_the_form_resumes_an_interrupted_run_with_the_same_images_and_options(make_context, broken):
     assert inputs_of(ClusterImages(), make_context(broken)).get_property("key").default == "dc2"
-    inputs = inputs_of(ClusterImages(), make_context(broken, {"key": "dc"}))
+    params = {"key": "dc", "method": _SAME, "compute_brain": False}
+    inputs = inputs_of(ClusterImages(), make_context(broken, dict(params)))
     assert not inputs.get_property("key").invalid
     notice = inputs.get_property("left").view
-    assert "interrupted" in notice.label
-    assert "after 1 of 2 rounds" in notice.description
+    assert "interrupted after 1 of 2 rounds" in notice.label
+    assert "it is resumed" in notice.description
     assert inputs_of(ResumeClustering(), make_context(broken)).get_property("key").type.values == ["dc"]
-    assert ResumeClustering().execute(make_context(broken, {"key": "dc"})) == {
-        "key": "dc",
-        "background": False,
-        "text": "",
-    }
+    assert ClusterImages().execute(make_context(broken, params))["key"] == "dc"
     assert len(load_run(broken, "dc").rounds) == 2
+
+
+@pytest.mark.parametrize("other", [{**_SAME, "n_clusters": 3}, "frozen"], ids=["options", "method"])
+def test_the_form_keeps_the_rounds_of_an_interrupted_run_unless_they_are_discarded(
+    make_context, broken, other
+):
+    params = {"key": "dc", "method": other, "compute_brain": False}
+    inputs = inputs_of(ClusterImages(), make_context(broken, dict(params)))
+    place = inputs.get_property("key")
+    assert place.invalid
+    assert "after 1 of 2 rounds, with other images or options; resume it" in place.error_message
+    before = status.read_states(broken)["dc"]
+    ctx = make_context(broken, dict(params), spaces=LAYOUT, operator_uri=names.CLUSTER_IMAGES)
+    assert ClusterImages().execute(ctx) is None
+    assert "interrupted after round 1" in requests_of(ctx)["notify"]["message"]
+    assert status.read_states(broken)["dc"] == before
+    inputs = inputs_of(ClusterImages(), make_context(broken, {**params, "overwrite": True}))
+    assert not inputs.get_property("key").invalid
+    assert "deleted" in inputs.get_property("left").view.description
+
+
+def test_the_form_resumes_no_run_of_other_images(make_context, broken):
+    view = broken.limit(30).view()
+    params = {"key": "dc", "method": _SAME, "view_target": "CURRENT_VIEW"}
+    ctx = make_context(broken, params, view=view._serialize())
+    assert inputs_of(ClusterImages(), ctx).get_property("key").invalid
+
+
+def test_the_form_takes_no_more_clusters_than_images(make_context, digits_dataset):
+    n = len(digits_dataset)
+    for given, valid in ((n, True), (n + 1, False)):
+        params = {"method": {"name": "frozen", "frozen": {"n_clusters": given}}}
+        inputs = inputs_of(ClusterImages(), make_context(digits_dataset, params))
+        place = inputs.get_property("method").type.get_property("frozen").type.get_property("n_clusters")
+        assert bool(place.invalid) is not valid
+    assert f"more than the {n} images" in place.error_message
+
+
+@pytest.mark.parametrize("given", ["", "  "])
+def test_forms_refuse_an_empty_name(make_context, clustered, given):
+    clustered.add_sample_field("pixels", fo.VectorField)
+    for operator, name in ((ClusterImages(), "key"), (AuditLabels(), "key"), (RefineClustering(), "new_key")):
+        place = inputs_of(operator, make_context(clustered, {name: given})).get_property(name)
+        assert place.invalid, operator
+        assert place.error_message
 
 
 def test_a_reviewed_run_is_refined_from_its_form(make_context, plugin, make_digits):

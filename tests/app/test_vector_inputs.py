@@ -101,7 +101,7 @@ def test_what_a_run_refuses_is_shown_in_the_form(make_context, vectors, broken, 
 
 def test_a_field_that_is_not_there_is_shown_in_the_form(make_context, vectors):
     place = chosen(make_context, vectors, ["clip", "absent"]).get_property("embeddings_field")
-    assert "embeddings_field='absent' is not a field" in place.error_message
+    assert "Embeddings 'absent' is not a field" in place.error_message
 
 
 def test_images_without_a_vector_are_counted_in_the_view(make_context, vectors):

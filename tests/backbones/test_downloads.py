@@ -9,12 +9,13 @@ import socket
 import subprocess
 import sys
 import time
+import urllib.error
 import urllib.request
 
 import pytest
 import torch
 
-from fiftyone_deepcluster.backbones.downloads import _answer, check_download, problem_of
+from fiftyone_deepcluster.backbones.downloads import _answer, check_download, download_problem, problem_of
 from fiftyone_deepcluster.errors import OptionsError
 from tests.backbones.conftest import TINY
 
@@ -223,3 +224,22 @@ def test_an_offline_mode_that_the_user_set_is_named(monkeypatch):
     ):
         raise OfflineModeIsEnabled
     assert constants.HF_HUB_OFFLINE
+
+
+@pytest.mark.parametrize("library", ["requests", "httpx", "urllib3", "urllib.request"])
+def test_a_host_that_refuses_is_named_without_objects_of_the_connection(library, caplog):
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        url = f"http://127.0.0.1:{server.getsockname()[1]}/model.pt"
+    if library == "urllib.request":
+        ask = urllib.request.urlopen
+    else:
+        module = pytest.importorskip(library)
+        ask = {"urllib3": lambda url: module.request("GET", url, retries=0)}.get(library) or module.get
+    with pytest.raises(Exception, match=r".") as refused:
+        ask(url)
+    assert re.fullmatch(
+        r"(127\.0\.0\.1|its host) cannot be reached: .*refused.*", download_problem(refused.value)
+    )
+    assert "a download failed" in caplog.text
+    answered = urllib.error.HTTPError(url, 404, "Not Found", None, None)
+    assert download_problem(answered) == "HTTP Error 404: Not Found"

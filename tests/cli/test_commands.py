@@ -5,6 +5,7 @@ import signal
 import socket
 import subprocess
 import sys
+import time
 import urllib.request
 
 import psutil
@@ -185,3 +186,25 @@ def test_opening_a_dataset_that_is_not_there_is_said_in_one_line(invoke):
 
     assert done.exit_code == 1
     assert "fiftyone datasets list" in done.output
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP], ids=["terminated", "hung up"])
+def test_a_command_that_is_stopped_closes_the_apps_server(fiftyone_home, make_digits, number):
+    dataset, port = make_digits(5, persistent=True), free_port(20_100)
+    words = [sys.executable, "-m", "fiftyone_deepcluster.cli", "open", dataset.name, "--port", str(port)]
+    with subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.STDOUT) as command:
+        servers = []
+        while command.poll() is None and not _listening(servers, port):
+            time.sleep(0.2)
+            children = psutil.Process(command.pid).children(recursive=True)
+            servers = [child for child in children if "fiftyone.server.main" in " ".join(child.cmdline())]
+        assert command.poll() is None, command.stdout.read()
+        command.send_signal(number)
+        command.wait(60)
+        gone, alive = psutil.wait_procs(servers, timeout=30)
+        assert (len(gone) > 0, alive) == (True, [])
+
+
+def _listening(servers, port):
+    return any(each.laddr.port == port for server in servers for each in server.net_connections("tcp"))

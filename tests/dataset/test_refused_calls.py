@@ -18,7 +18,7 @@ from tests.dataset.small_runs import FROZEN
         ({"n_clusters": 1}, OptionsError, "n_clusters"),
         ({"no_such_option": 1}, OptionsError, "no_such_option"),
         ({"method": "nothing"}, OptionsError, "'nothing'"),
-        ({"key": "a b"}, InputError, "identifier"),
+        ({"key": "a b"}, InputError, "cannot be the name of a field"),
         ({"key": "_dc"}, InputError, "starts with _"),
         ({"key": "filepath"}, RunExistsError, "filepath"),
         ({"truth_field": "absent"}, InputError, "truth_field='absent'"),

@@ -51,7 +51,7 @@ class AuditLabels(JobOperator):
         from fiftyone_deepcluster.dataset.background import Job
 
         label_field = values.needed_text(ctx.params, "label_field")
-        key = values.text(ctx.params, "key") or _KEY
+        key = values.name_or(ctx.params, "key", _KEY)
         check_key(key)
         given = {name: values.text(ctx.params, name) for name in ("run", "group_field")}
         given_vectors = values.one_or_more(ctx.params, vector_inputs.VECTORS)
@@ -116,7 +116,7 @@ def _add_features(inputs: types.Object, ctx: foo.ExecutionContext) -> None:
     run = values.text(ctx.params, "run") if "run" in ctx.params or not runs else runs[-1]
     if run is None and values.one_or_more(ctx.params, vector_inputs.VECTORS) is None:
         shared_inputs.complain(
-            inputs, "embeddings_field", "give a run or a field with vectors; compute_embeddings creates one"
+            inputs, "embeddings_field", 'choose a run or a field with vectors; "Cluster images" creates a run'
         )
 
 
@@ -137,7 +137,7 @@ def _add_key(inputs: types.Object, ctx: foo.ExecutionContext) -> None:
     from fiftyone_deepcluster.dataset.runs.kept_edits import check_may_replace
 
     inputs.str("key", default=_KEY, label="Key", description="Name of the audit and prefix of its fields.")
-    key = values.text(ctx.params, "key") or _KEY
+    key = values.name_or(ctx.params, "key", _KEY)
     try:
         check_key(key)
         if key in list_audits(ctx.dataset):

@@ -43,6 +43,7 @@ class CancelClustering(foo.Operator):
             inputs.view("nothing", types.Notice(label="Nothing is running on this dataset"))
         return shared_inputs.form(inputs, "Cancel clustering", "Cancel the run")
 
+    @shared_inputs.errors_in_app_words
     def execute(self, ctx: foo.ExecutionContext) -> dict[str, Any]:
         """Request the run or job to stop."""
         from fiftyone_deepcluster.app.running import cancel_job

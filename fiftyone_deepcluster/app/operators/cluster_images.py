@@ -11,10 +11,12 @@ from fiftyone_deepcluster.app import forms, names
 from fiftyone_deepcluster.app.estimate import count_images, estimate_text
 from fiftyone_deepcluster.app.operators import fields, shared_inputs, values, vector_inputs
 from fiftyone_deepcluster.app.operators.job_operator import JobOperator
+from fiftyone_deepcluster.app.operators.run_name import add_run_name, check_interrupted
 from fiftyone_deepcluster.app.params import method_field, parse_call, use_of_vectors, without_vector
 from fiftyone_deepcluster.app.typed_names import name_problems
+from fiftyone_deepcluster.dataset.io.inputs import check_number
 from fiftyone_deepcluster.dataset.io.read_images import DICOM_PATH, image_slices
-from fiftyone_deepcluster.errors import RunExistsError
+from fiftyone_deepcluster.errors import OptionsError
 from fiftyone_deepcluster.methods.base import METHODS
 
 if TYPE_CHECKING:
@@ -53,11 +55,14 @@ class ClusterImages(JobOperator):
         field, given = method_field(), values.nested(ctx.params, "method")
         chosen = forms.part_values(field.parts, given, field.default)
         problems = forms.problems(field.parts, field, given) or name_problems(chosen)
+        options = None if problems else METHODS.parse(chosen)
+        if options is not None and (too_many := _too_many_clusters(ctx, options)):
+            problems = {forms.path_of_option(field.parts, field, given, "n_clusters"): too_many}
         forms.add_heading(inputs, "What")
         inputs.view_target(ctx, action_description="Cluster")
         _add_fields(inputs, ctx, chosen["name"])
-        _add_key(inputs, ctx)
-        _add_size(inputs, ctx, None if problems else METHODS.parse(chosen))
+        add_run_name(inputs, ctx)
+        _add_size(inputs, ctx, options)
         _add_number(inputs, ctx, chosen["name"])
         forms.add_part(inputs, field, given)
         if given is not None:
@@ -77,6 +82,7 @@ class ClusterImages(JobOperator):
     def job(self, ctx: foo.ExecutionContext) -> Job:
         """The run, on the target view."""
         call = parse_call(ctx.params, ctx.dataset)
+        check_interrupted(ctx, call)
         ctx.params["key"] = call.key
         return call.on(shared_inputs.target_of(ctx))
 
@@ -111,13 +117,33 @@ class ClusterImages(JobOperator):
         )
 
 
+def _too_many_clusters(ctx: foo.ExecutionContext, options: Options) -> str:
+    """What is wrong with the number of clusters for the images of the view; empty: nothing."""
+    n = _count(ctx)
+    if n is None:
+        return ""
+    try:
+        check_number(options, n)
+    except OptionsError as error:
+        return str(error)
+    return ""
+
+
+def _count(ctx: foo.ExecutionContext) -> int | None:
+    """Number of images, or of objects; None where the field of the objects cannot be used."""
+    patches_field = values.text(ctx.params, "patches_field")
+    if patches_field is not None and patches_field not in fields.object_fields(ctx.dataset):
+        return None  # the error message of the call says what is wrong
+    return count_images(shared_inputs.target_of(ctx), patches_field)
+
+
 def _add_size(inputs: types.Object, ctx: foo.ExecutionContext, options: Options | None) -> None:
     """Add the number of images, and an estimate of the run time."""
-    samples, patches_field = shared_inputs.target_of(ctx), values.text(ctx.params, "patches_field")
-    if patches_field is not None and patches_field not in fields.object_fields(ctx.dataset):
-        return  # the error message of the call says what is wrong
-    n = count_images(samples, patches_field)
-    text = estimate_text(samples, n, options, objects=patches_field is not None)
+    n = _count(ctx)
+    if n is None:
+        return
+    objects = values.text(ctx.params, "patches_field") is not None
+    text = estimate_text(shared_inputs.target_of(ctx), n, options, objects=objects)
     about = "The run continues in the background, even if this tab is closed; the Clusters panel shows its progress."
     inputs.view("size", types.Notice(label=text, description=about))
     if not ctx.dataset.persistent:
@@ -149,64 +175,6 @@ def _add_number(inputs: types.Object, ctx: foo.ExecutionContext, method: str) ->
     else:
         return
     inputs.view("number", types.Notice(label=f"Number of clusters: {found.advice}", description=about))
-
-
-def _add_key(inputs: types.Object, ctx: foo.ExecutionContext) -> None:
-    """Add the input of the run's name, validated while typing."""
-    from fiftyone_deepcluster.dataset.io.fields import FieldNames
-    from fiftyone_deepcluster.dataset.runs import status
-    from fiftyone_deepcluster.dataset.runs.run import finished_runs, free_key, interrupted_runs
-
-    default = free_key(ctx.dataset)
-    key = values.text(ctx.params, "key") or default
-    inputs.str(
-        "key",
-        default=default,
-        label="Run name",
-        description="Also the name of the field that the clusters are written to.",
-    )
-    left = interrupted_runs(ctx.dataset).get(key)
-    state = status.read_states(ctx.dataset).get(key)
-    if state is not None and (state.status == "running" or (state.status == "queued" and state.background)):
-        shared_inputs.complain(
-            inputs,
-            "key",
-            f"the run {key!r} is {state.status}; wait for it, cancel it, or choose another name",
-        )
-    elif key in finished_runs(ctx.dataset):
-        _add_overwrite(inputs, ctx, key)
-    elif left is not None and not left.copied:
-        about = (
-            f"The run is resumed if images and options are the same, and replaced otherwise. {left.message}."
-        )
-        inputs.view("left", types.Notice(label=f"The run {key!r} was interrupted", description=about))
-    else:
-        shared_inputs.check_new_key(
-            inputs, "key", ctx.dataset, FieldNames(key, values.text(ctx.params, "patches_field"))
-        )
-
-
-def _add_overwrite(inputs: types.Object, ctx: foo.ExecutionContext, key: str) -> None:
-    from fiftyone_deepcluster.dataset.runs.kept_edits import check_may_replace
-
-    inputs.bool("overwrite", default=False, label=f"Replace the run {key!r}", view=types.SwitchView())
-    if not values.switch(ctx.params, "overwrite"):
-        shared_inputs.complain(
-            inputs, "key", f"the run {key!r} exists already; choose another name, or replace it"
-        )
-        return
-    try:
-        check_may_replace(ctx.dataset, key)
-    except RunExistsError as error:
-        shared_inputs.complain(inputs, "key", error)
-        return
-    inputs.view(
-        "overwritten",
-        types.Warning(
-            label=f"The run {key!r} will be replaced",
-            description="Its clusters are deleted when the new run is finished; labels in other fields are kept.",
-        ),
-    )
 
 
 def _add_fields(inputs: types.Object, ctx: foo.ExecutionContext, method: str) -> None:

@@ -45,6 +45,7 @@ class DeleteClusteringRun(foo.Operator):
                 inputs.get_property("confirm").invalid = True
         return shared_inputs.form(inputs, "Delete clustering run", "Delete")
 
+    @shared_inputs.errors_in_app_words
     def execute(self, ctx: foo.ExecutionContext) -> dict[str, Any]:
         """Delete the run.
 

@@ -42,6 +42,7 @@ class RenameCluster(foo.Operator):
             _preview(inputs, "new_name", count, cluster, values.text(ctx.params, "new_name"))
         return shared_inputs.form(inputs, "Rename cluster", "Rename")
 
+    @shared_inputs.errors_in_app_words
     def execute(self, ctx: foo.ExecutionContext) -> dict[str, Any]:
         """Rename the cluster."""
         names = [values.needed_text(ctx.params, name) for name in ("cluster", "new_name")]
@@ -82,6 +83,7 @@ class MergeClusters(foo.Operator):
             _preview(inputs, "into", partial(edit.merge, dry_run=True), chosen, into)
         return shared_inputs.form(inputs, "Merge clusters", "Merge")
 
+    @shared_inputs.errors_in_app_words
     def execute(self, ctx: foo.ExecutionContext) -> dict[str, Any]:
         """Merge the clusters."""
         clusters = values.texts(ctx.params, "clusters")
@@ -127,6 +129,7 @@ class LabelCluster(foo.Operator):
             _preview(inputs, "label", count, cluster, field, label)
         return shared_inputs.form(inputs, "Label cluster", "Write labels")
 
+    @shared_inputs.errors_in_app_words
     def execute(self, ctx: foo.ExecutionContext) -> dict[str, Any]:
         """Write the labels."""
         names = [values.needed_text(ctx.params, name) for name in ("cluster", "field", "label")]
@@ -166,6 +169,7 @@ class UndoEdit(foo.Operator):
                 inputs.get_property("steps").invalid = True
         return shared_inputs.form(inputs, "Undo cluster edit", "Undo")
 
+    @shared_inputs.errors_in_app_words
     def execute(self, ctx: foo.ExecutionContext) -> dict[str, Any]:
         """Undo the edits."""
         undone = _review(ctx).undo(values.number(ctx.params, "steps", 1, least=1))

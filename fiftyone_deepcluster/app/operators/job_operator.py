@@ -10,6 +10,7 @@ from fiftyone.operators import types
 
 from fiftyone_deepcluster.app.operators import shared_inputs
 from fiftyone_deepcluster.app.running import enqueue, follow, ticket_of
+from fiftyone_deepcluster.app.wording import in_app_words
 from fiftyone_deepcluster.core.progress import Silent
 from fiftyone_deepcluster.dataset.display.workspace import CLUSTERS_PANEL
 from fiftyone_deepcluster.errors import DeepClusterError
@@ -64,7 +65,7 @@ class JobOperator(foo.Operator):
             job = self.job(ctx)
             job.start()
         except DeepClusterError as error:
-            ctx.ops.notify(str(error), variant="error")
+            ctx.ops.notify(in_app_words(error), variant="error")
             ctx.prompt(ctx.operator_uri, params=dict(ctx.params))
             return None
         _keep_form(ctx, job)

@@ -74,7 +74,7 @@ class RefineClustering(JobOperator):
 def _new_key(ctx: foo.ExecutionContext, key: str) -> str:
     from fiftyone_deepcluster.dataset.runs.run import free_key
 
-    return values.text(ctx.params, "new_key") or free_key(ctx.dataset, key)
+    return values.name_or(ctx.params, "new_key", free_key(ctx.dataset, key))
 
 
 def _add_new_key(inputs: types.Object, ctx: foo.ExecutionContext, key: str) -> None:

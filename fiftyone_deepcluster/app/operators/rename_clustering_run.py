@@ -45,6 +45,7 @@ class RenameClusteringRun(foo.Operator):
                 inputs.get_property("new_key").invalid = True
         return shared_inputs.form(inputs, "Rename clustering run", "Rename")
 
+    @shared_inputs.errors_in_app_words
     def execute(self, ctx: foo.ExecutionContext) -> dict[str, Any]:
         """Rename the run."""
         from fiftyone_deepcluster.dataset.runs.run import rename_run

@@ -2,20 +2,27 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Literal, TypeAlias
+from functools import wraps
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias, TypeVar
 
 import fiftyone.operators as foo
 from fiftyone.operators import types
 
 from fiftyone_deepcluster.app.operators import values
+from fiftyone_deepcluster.app.wording import in_app_words
+from fiftyone_deepcluster.errors import DeepClusterError
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     import fiftyone as fo
 
     from fiftyone_deepcluster.dataset.io.fields import FieldNames
     from fiftyone_deepcluster.dataset.runs.run import Run
 
 
+_T = TypeVar("_T")
+_R = TypeVar("_R")
 Risk: TypeAlias = Literal["low", "medium", "high", "dangerous"]
 
 
@@ -66,6 +73,23 @@ def form(inputs: types.Object, label: str, button: str = "Execute") -> types.Pro
 def from_app(ctx: foo.ExecutionContext) -> bool:
     """Whether a form in the App executes the operator: the App sends its layout, a script does not."""
     return ctx.spaces is not None
+
+
+def errors_in_app_words(
+    execute: Callable[[_T, foo.ExecutionContext], _R],
+) -> Callable[[_T, foo.ExecutionContext], _R]:
+    """Decorator of ``execute``: errors that the App shows have the words of its forms; scripts get them as they are."""
+
+    @wraps(execute)
+    def wrapped(self: _T, ctx: foo.ExecutionContext) -> _R:
+        try:
+            return execute(self, ctx)
+        except DeepClusterError as error:
+            if not from_app(ctx):
+                raise
+            raise DeepClusterError(in_app_words(error)) from error
+
+    return wrapped
 
 
 def result(ctx: foo.ExecutionContext, label: str, **fields: types.BaseType) -> types.Property | None:
@@ -138,13 +162,12 @@ def complain(inputs: types.Object, name: str, error: Exception | str) -> None:
     """Show an error at an input; the form cannot be submitted until it is resolved."""
     place = inputs.get_property(name)
     place.invalid = True
-    place.error_message = str(error)
+    place.error_message = in_app_words(error)
 
 
 def check_new_key(inputs: types.Object, at: str, dataset: fo.Dataset, names: FieldNames) -> None:
     """Show an error at an input if the key is invalid or already in use."""
     from fiftyone_deepcluster.dataset.io.fields import check_free, check_key
-    from fiftyone_deepcluster.errors import DeepClusterError
 
     try:
         check_key(names.key)

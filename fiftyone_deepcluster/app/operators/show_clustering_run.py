@@ -33,6 +33,7 @@ class ShowClusteringRun(foo.Operator):
         shared_inputs.add_run(inputs, ctx, finished_runs(ctx.dataset))
         return shared_inputs.form(inputs, "Show clustering run", "Show")
 
+    @shared_inputs.errors_in_app_words
     def execute(self, ctx: foo.ExecutionContext) -> dict[str, Any]:
         """Set view, active field and panel."""
         from fiftyone_deepcluster.dataset.runs.run import load_run

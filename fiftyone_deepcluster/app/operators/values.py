@@ -36,6 +36,11 @@ def needed_text(params: Params, name: str) -> str:
     return found
 
 
+def name_or(params: Params, name: str, default: str) -> str:
+    """``text``, and ``default`` if the parameter is not given; empty if a form's input was emptied."""
+    return default if params.get(name) is None else text(params, name) or ""
+
+
 def long_text(params: Params, name: str) -> str | None:
     """A string with room for a path or a list, unchanged; None if there is none."""
     return _string(params, name, _LONGEST_TEXT) or None

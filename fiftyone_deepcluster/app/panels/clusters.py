@@ -95,7 +95,8 @@ class ClustersPanel(foo.Panel):
         return None
 
     def render(self, ctx: foo.ExecutionContext) -> types.Property:
-        """The React component with the URI of every event."""
+        """The React component with the URI of every event, the run to show, and the id of the dataset."""
         uris = {name: self.method_to_uri(name) for name in EVENTS}
-        view = types.View(component=COMPONENT, composite_view=True, run=ctx.panel.get_state("run"), **uris)
+        shown = {"run": ctx.panel.get_state("run"), "dataset": str(ctx.dataset._doc.id)}
+        view = types.View(component=COMPONENT, composite_view=True, **shown, **uris)
         return types.Property(types.Object(), view=view)

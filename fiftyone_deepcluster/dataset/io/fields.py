@@ -150,10 +150,13 @@ def is_key(key: object) -> bool:
 
 def check_key(key: object, what: str = "key") -> None:
     """Raise InputError unless ``key`` is a valid name of fields and runs; ``what`` is the name of the argument."""
-    if not isinstance(key, str) or not key.isidentifier() or keyword.iskeyword(key):
+    if not isinstance(key, str) or not key.isidentifier():
         raise InputError(
-            f"{what}={arguments.short(key)} is not a Python identifier; use letters, digits and _, such as 'dc2'"
+            f"{what}={arguments.short(key)} cannot be the name of a field; use letters, digits and _, and no digit "
+            "first, such as 'dc2'"
         )
+    if keyword.iskeyword(key):
+        raise InputError(f"{what}={key!r} is a reserved word; use another name, such as '{key}_2'")
     if len(key) > _LONGEST_KEY:
         raise InputError(f"{what}={key[:20]!r}... has {len(key):,} characters; use at most {_LONGEST_KEY}")
     if key.startswith("_"):

@@ -40,6 +40,14 @@ class Inputs:
     missing: dict[int, str] = field(default_factory=dict)
 
 
+def check_number(options: Options, n: int) -> None:
+    """Raise OptionsError if there are more clusters than the ``n`` images."""
+    if options.n_clusters is not None and options.n_clusters > n:
+        raise OptionsError(
+            f"n_clusters={options.n_clusters} is more than the {counted(n, 'image')}; lower it or add images"
+        )
+
+
 def read_inputs(source: SampleSource, options: Options, settings: dict[str, object]) -> Inputs:
     """Read and validate the fields named in options and settings (``truth_field``, ``embeddings_field``).
 
@@ -47,10 +55,7 @@ def read_inputs(source: SampleSource, options: Options, settings: dict[str, obje
         OptionsError: more clusters than images, or an option that needs a field that is not given.
         InputError: no such field, or its values cannot be used.
     """
-    if options.n_clusters is not None and options.n_clusters > len(source):
-        raise OptionsError(
-            f"n_clusters={options.n_clusters} is more than the {counted(len(source), 'image')}; lower it or add images"
-        )
+    check_number(options, len(source))
     known = read_known(source, options)
     truth_field, vectors_field = settings["truth_field"], settings["embeddings_field"]
     truth = None if truth_field is None else read_truth(source, cast("str", truth_field))

@@ -7,6 +7,7 @@ from collections import Counter
 from typing import TYPE_CHECKING, Any
 
 from fiftyone_deepcluster.api.fit_arguments import check_range, check_varied, joined
+from fiftyone_deepcluster.backbones.downloads import download_problem
 from fiftyone_deepcluster.core import arguments
 from fiftyone_deepcluster.core.progress import observer_or_silent, stop_if_cancelled
 from fiftyone_deepcluster.core.words import counted
@@ -195,9 +196,9 @@ def _from_zoo(name: str) -> Any:
         return foz.load_zoo_model(name)
     except Exception as error:  # whatever the connection, the file or the model's library raises
         raise OptionsError(
-            f"model={arguments.short(name)} of FiftyOne's zoo could not be loaded ({arguments.reason_of(error)}); "
-            "without internet, copy its files from another computer's folder of zoo models, here "
-            f"{fo.config.model_zoo_dir!r}, or choose another model"
+            f"model={arguments.short(name)} of FiftyOne's zoo could not be loaded ({download_problem(error)}); it is "
+            "downloaded once, which needs internet. Without it, copy its files from another computer's folder of zoo "
+            f"models into {fo.config.model_zoo_dir!r}, or choose another model"
         ) from error
 
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from fiftyone_deepcluster.dataset.io.fields import FieldNames
 from fiftyone_deepcluster.dataset.io.inputs import Inputs, read_inputs
+from fiftyone_deepcluster.dataset.io.vectors import field_names, model_name
 from fiftyone_deepcluster.dataset.runs import intents, run_files, storage
 from fiftyone_deepcluster.errors import RunError
 from fiftyone_deepcluster.methods.base import parse_options
@@ -79,6 +80,28 @@ class CheckedCall:
             self.options.name, options, self.settings, source.patches_field, len(source), self.uid
         )
         return run_files.ClusterJob(header, source.ids, self.decided)
+
+
+def settings_of(
+    *,
+    truth_field: str | None = None,
+    media_field: str | None = None,
+    embeddings_field: str | list[str] | None = None,
+    model: Any = None,
+    half_precision: bool = False,
+) -> dict[str, object]:
+    """The arguments of ``cluster`` that are stored beside the options.
+
+    Raises:
+        InputError: ``embeddings_field`` or ``model`` cannot be what it is.
+    """
+    return {
+        "truth_field": truth_field,
+        "media_field": media_field,
+        "embeddings_field": field_names(embeddings_field),
+        "model": model_name(model),
+        "half_precision": half_precision,
+    }
 
 
 def followed(call: CheckedCall) -> CheckedCall:

@@ -54,6 +54,11 @@ class Interrupted:
         return f"interrupted, {'can be resumed' if self.resumable else 'no checkpoint'}"
 
     @property
+    def progress(self) -> str:
+        """When it was interrupted: ``after 1 of 2 rounds``."""
+        return f"after {self.rounds} of {self.planned} rounds" if self.planned else "before it was complete"
+
+    @property
     def message(self) -> str:
         """Description of the state, and the ways out."""
         remove = f"delete_run(samples, {self.key!r}) removes its fields and files"
@@ -62,9 +67,8 @@ class Interrupted:
                 f"the fields of a run {self.key!r} exist without the run, as after cloning a dataset "
                 f"during the run; {remove}"
             )
-        done = f"after {self.rounds} of {self.planned} rounds" if self.planned else "before it was complete"
         again = "continues it" if self.resumable else "repeats it from the start"
-        return f"run {self.key!r} was interrupted {done}; resume(samples, {self.key!r}) {again}, {remove}"
+        return f"run {self.key!r} was interrupted {self.progress}; resume(samples, {self.key!r}) {again}, {remove}"
 
 
 def find_interrupted(dataset: fo.Dataset) -> dict[str, Interrupted]:

@@ -24,11 +24,12 @@ from fiftyone_deepcluster.dataset.runs.checked_call import CheckedCall, as_begun
 from fiftyone_deepcluster.dataset.runs.completeness import check_kept
 from fiftyone_deepcluster.dataset.runs.database import DatabaseWatch, database_needed, is_away
 from fiftyone_deepcluster.dataset.runs.kept_edits import check_may_replace
+from fiftyone_deepcluster.dataset.runs.kept_rounds import check_discards_nothing
 from fiftyone_deepcluster.dataset.runs.processes import rank, wait_for_all
 from fiftyone_deepcluster.dataset.runs.references import followed_meanwhile, names_kept
 from fiftyone_deepcluster.dataset.runs.refine_job import REVIEWED_WEIGHT, known_with, network_of
 from fiftyone_deepcluster.dataset.runs.run import Run, load_run
-from fiftyone_deepcluster.errors import DiskError, InputError, RunError, RunExistsError
+from fiftyone_deepcluster.errors import DiskError, InputError, RunError
 from fiftyone_deepcluster.methods.base import FIELD_SUFFIX
 from fiftyone_deepcluster.metrics.matching import cluster_names
 
@@ -100,20 +101,8 @@ def _keep_interrupted(call: CheckedCall) -> None:
     Raises:
         RunExistsError: there is such a run, and ``overwrite`` is not set.
     """
-    dataset, key = call.dataset, call.key
-    if call.replaces or call.folder is not None or key in storage.keys(dataset):
-        return
-    folder = run_files.run_dir(dataset, key)
-    left, state = run_files.load_job(folder), status.read_states(dataset).get(key)
-    if left is None or left.same_work(call.job) or not (folder / checkpoints.CHECKPOINT).exists():
-        return
-    if state is None or not state.round:
-        return  # no completed round would be lost
-    raise RunExistsError(
-        f"{dataset.name!r} has a run {key!r} ({left.header.method}) that was interrupted after round {state.round}; "
-        f"continue it with resume(samples, {key!r}), discard it with delete_run(samples, {key!r}) or overwrite=True, "
-        "or choose another key"
-    )
+    if not call.replaces and call.folder is None:
+        check_discards_nothing(call.dataset, call.job, call.key)
 
 
 def _check_key_free(call: CheckedCall) -> bool:

@@ -7,7 +7,8 @@ import { HelpDialog } from "../dialogs/HelpDialog";
 import { EditDialog, type Asked } from "../dialogs/EditDialog";
 import { ALL, arrange, follow, nearestNames, nextUnreviewed, successor, type ClusterOrder, type Filter } from "../model/clusters";
 import type { Cluster, Edit } from "../model/api";
-import { BINDINGS, commandOf, type Command } from "../model/keys";
+import { BINDINGS, MOVES, commandOf, type Command } from "../model/keys";
+import { Memory, textOrNull } from "../model/memory";
 import { NOTHING, chosen, clearSelection, countSelected, selectAll, type Selection } from "../model/selection";
 import { units } from "../model/units";
 import { useAsk } from "../model/useAsk";
@@ -33,14 +34,21 @@ import { useSidebar } from "./useSidebar";
 
 const TABS = { clusters: "Clusters", rounds: "Rounds", compare: "Compare", analyses: "Analyses", audit: "Audit", runs: "Runs" } as const;
 type TabName = keyof typeof TABS;
+const TAB_NAMES = Object.keys(TABS) as TabName[];
 
 /** The "Clusters" panel: overview, one cluster, rounds, comparison, label audit and runs. */
 export function Board({ schema }: { schema?: { view?: Record<string, unknown> } }) {
   const { ask, isShowing } = useAsk(schema?.view ?? {});
   const board = useBoard(ask);
   const { load } = board;
-  const asked = typeof schema?.view?.["run"] === "string" ? schema.view["run"] : null;
-  React.useEffect(() => void load(asked), [load, asked]);
+  const asked = textOrNull(schema?.view?.["run"]);
+  const dataset = textOrNull(schema?.view?.["dataset"]) ?? "";
+  const memory = React.useMemo(() => new Memory(dataset, asked), [dataset, asked]);
+  React.useEffect(() => void load(memory.read().run ?? asked), [load, memory, asked]);
+  const shown = board.run?.key ?? null;
+  React.useEffect(() => {
+    if (shown !== null) memory.keep({ run: shown });
+  }, [memory, shown]);
   usePolling(board);
   useSidebar(board);
   useFreshGrid();
@@ -60,7 +68,7 @@ export function Board({ schema }: { schema?: { view?: Record<string, unknown> } 
       onMouseDown={keepFocus}
       data-cy="dc-board"
     >
-      <Pages board={board} />
+      <Pages board={board} memory={memory} />
       <Messages board={board} />
     </Box>
   );
@@ -71,8 +79,12 @@ function keepFocus(event: React.MouseEvent): void {
   if (event.target instanceof Element && event.target.closest("button") !== null) event.preventDefault();
 }
 
-function Pages({ board }: { board: BoardState }) {
-  const [chosen, setTab] = React.useState<TabName | null>(null);
+function Pages({ board, memory }: { board: BoardState; memory: Memory }) {
+  const [chosen, setChosen] = React.useState(() => TAB_NAMES.find((name) => name === memory.read().tab) ?? null);
+  const setTab = (tab: TabName): void => {
+    setChosen(tab);
+    memory.keep({ tab });
+  };
   const colors = useColors(board);
   if (board.runs.length === 0 && board.audits.length === 0 && board.jobs.length === 0) return <EmptyPage board={board} />;
   const tab = chosen ?? (board.runs.length > 0 ? "clusters" : board.audits.length > 0 ? "audit" : "runs");
@@ -324,7 +336,7 @@ function ClustersTab({ board, colors }: { board: BoardState; colors: Colors }) {
           }}
         />
       )}
-      {help && <HelpDialog bindings={[ARROWS, ...BINDINGS]} onClose={() => setHelp(false)} />}
+      {help && <HelpDialog bindings={[...MOVES, ...BINDINGS]} pages={PAGES} onClose={() => setHelp(false)} />}
       <Typography variant="caption" color="text.secondary" sx={{ px: 1, py: 0.5, flexShrink: 0 }} noWrap data-cy="dc-foot">
         {nSelected > 0 ? `${nSelected.toLocaleString("en")} selected` : "? shows the keys"}
         {board.busy ? " · Saving…" : ""}
@@ -338,7 +350,7 @@ function neighbor(shown: readonly { name: string }[], opened: string | null, by:
   return shown[at + by]?.name ?? opened;
 }
 
-const ARROWS = { shown: "Arrows", text: "Move; with Shift, select" };
+const PAGES = { overview: "Overview", cluster: "Cluster" } as const;
 
 /** Edits by one key: the second of two quick presses must not change the cluster that the first press led to. */
 const ONCE: readonly Command[] = ["reviewed", "unreviewed", "reject"];

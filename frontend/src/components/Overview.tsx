@@ -240,6 +240,8 @@ interface Table {
   readonly width: number;
 }
 
+/** What makes an image uncertain; the order is that of the cluster's page. */
+const UNCERTAIN = 'with a confidence below 0.5: they may belong to another cluster. The order "Least confident" of an open cluster shows them first';
 const COLUMNS: readonly Column[] = [
   { order: "name", title: "Cluster", about: "Name; ✓: reviewed", width: 120, text: ({ cluster }) => nameOf(cluster) },
   { order: "size", title: "Size", about: "Number of images, and how many the view has", width: 80, text: sizeOf },
@@ -247,7 +249,7 @@ const COLUMNS: readonly Column[] = [
   { order: "majority_share", title: "Share", about: "Share of the majority among the labeled images", width: 50, text: ({ cluster }) => percent(cluster.majority_share) },
   { order: "confidence", title: "Confidence", about: "Mean confidence, 0 to 1", width: 70, text: ({ cluster }) => fixed(cluster.confidence) },
   { order: "distance", title: "Distance", about: "Mean distance to the center; smaller is tighter", width: 60, text: ({ cluster }) => fixed(cluster.distance) },
-  { order: "uncertain", title: "Uncertain", about: "Images with a confidence below 0.5", width: 65, text: ({ cluster }) => number(cluster.uncertain) },
+  { order: "uncertain", title: "Uncertain", about: `Images ${UNCERTAIN}`, width: 65, text: ({ cluster }) => number(cluster.uncertain) },
   { order: "stability", title: "Stable", about: "Share of cluster-mates kept over the last rounds", width: 50, text: ({ cluster }) => percent(cluster.stability) },
   { order: "changes", title: "Changes", about: "How often an image changed its cluster, mean", width: 60, text: ({ cluster }) => fixed(cluster.changes, 1) },
   { order: "nearest", title: "Nearest", about: "Nearest cluster", width: 110, text: ({ nearest }) => nearest ?? "" },
@@ -316,7 +318,7 @@ function Facts({ cluster, inView, nearest, unit }: RowProps) {
   }
   if (cluster.confidence !== null) facts.push([`confidence ${fixed(cluster.confidence)}`, `Mean confidence of its ${unit}, 0 to 1`]);
   if (cluster.distance !== null) facts.push([`distance ${fixed(cluster.distance)}`, `Mean distance of its ${unit} to the center; smaller is tighter`]);
-  if (cluster.uncertain > 0) facts.push([`${number(cluster.uncertain)} uncertain`, `How many of its ${unit} have a confidence below 0.5`]);
+  if (cluster.uncertain > 0) facts.push([`${number(cluster.uncertain)} uncertain`, `Number of its ${unit} ${UNCERTAIN}`]);
   if (cluster.stability !== null && cluster.stability < 0.995) {
     facts.push([`${percent(cluster.stability)} stable`, "Share of cluster-mates kept over the last rounds"]);
   }

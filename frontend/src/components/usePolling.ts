@@ -35,7 +35,7 @@ export function usePolling(board: Board): void {
           else if (JSON.stringify([answer.runs, answer.jobs]) !== JSON.stringify([runs, jobs])) setRows(answer);
           for (const row of ended) notify(endOf(row));
           if (isNew || wrote) await ask("show_fields", {}); // the sidebar of the App does not know the fields yet
-          else if (same && answer.stale) await ask("show_edits", {}); // nor does the grid know what others have edited
+          else if (same && answer.stale && run !== null) await ask("show_edits", { key: run.key, label_fields: run.label_fields }); // nor does the grid know what others have edited
         } catch {
           // the server restarts, or is busy: the next event of the user reports it
         }
@@ -62,11 +62,24 @@ function endedJobs(before: readonly JobRow[], now: readonly JobRow[]): JobRow[] 
   return now.filter((job) => !isBusy(job) && !known.has(over(job)));
 }
 
-function endOf(row: RunRow | JobRow): Message {
-  if (!("charts" in row)) {
-    if (row.status === "finished") return { text: row.text, kind: "success" };
-    return row.status === "failed" ? { text: `${row.method}: ${row.text}`, kind: "error" } : { text: `${row.method} was ${row.status}.`, kind: "info" };
+/** How a run or other job has ended. */
+export function endOf(row: RunRow | JobRow): Message {
+  const isRun = "charts" in row;
+  const what = isRun ? `The run ${row.key}` : row.method;
+  switch (row.status) {
+    case "finished":
+      if (!isRun) return { text: row.text, kind: "success" };
+      if (row.text === "") return { text: `${what} is finished.`, kind: "success" };
+      return { text: `${what} is as it was before: ${row.text}`, kind: "error" }; // its replacement failed
+    case "failed":
+      return { text: `${what} failed${because(row)}`, kind: "error" };
+    case "interrupted":
+      return { text: `${what} was interrupted${because(row)}`, kind: "warning" };
+    default:
+      return { text: `${what} was ${row.status}.`, kind: "info" };
   }
-  const well = row.status === "finished" && row.text === "";
-  return well ? { text: `The run ${row.key} is finished.`, kind: "success" } : { text: `The run ${row.key} was ${row.status}.`, kind: "info" };
+}
+
+function because({ text }: RunRow | JobRow): string {
+  return text === "" ? "." : `: ${text}`;
 }

@@ -9,7 +9,7 @@ import { queueTitle } from "../model/auditMatrix";
 import type { AuditSession, AuditState } from "../model/auditSession";
 import { textOf, type Board } from "../model/useBoard";
 import { Completion, complete, isCompleted } from "./EditDialog";
-import { Frame, NameField, Problem } from "./Frame";
+import { Frame, NameField, Problem, selectText } from "./Frame";
 
 export type AuditAsked = { dialog: "class"; item: AuditItem } | { dialog: "above" } | { dialog: "write" };
 
@@ -111,7 +111,7 @@ function AboveDialog({ board, audit, session, onClose }: Props) {
         error={!valid}
         value={typed}
         onChange={(event) => setTyped(event.target.value)}
-        onFocus={(event) => event.target.select()}
+        onFocus={selectText}
         fullWidth
         inputProps={{ inputMode: "decimal", "data-cy": "dc-dialog-number" }}
       />

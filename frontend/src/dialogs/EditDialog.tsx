@@ -8,7 +8,7 @@ import type { Picture } from "../model/shared";
 import { nearestTo } from "../model/clusters";
 import { counted } from "../model/units";
 import { textOf, type Board } from "../model/useBoard";
-import { Frame, NameField, Problem } from "./Frame";
+import { Frame, NameField, Problem, selectText } from "./Frame";
 
 /** A dialog; one that opens again, since the edit failed, has what was typed and the problem. */
 export type Asked = { typed?: string; problem?: string } & (
@@ -173,7 +173,7 @@ function SplitDialog({ asked, board, cluster, onClose, onEdit }: Props & { clust
         error={!valid}
         value={typed}
         onChange={(event) => setTyped(event.target.value)}
-        onFocus={(event) => event.target.select()}
+        onFocus={selectText}
         inputProps={{ inputMode: "numeric", "data-cy": "dc-dialog-number" }}
       />
       <Problem text={problem || (asked.problem ?? "")} />

@@ -60,6 +60,11 @@ export function Frame(props: {
   );
 }
 
+/** On focus: what is typed replaces what a dialog proposes. */
+export function selectText(event: React.FocusEvent<HTMLInputElement | HTMLTextAreaElement>): void {
+  event.target.select();
+}
+
 /** A name, chosen from suggestions or new. Escape closes the dialog at once, also where suggestions are open. */
 export function NameField(props: {
   label: string;
@@ -83,7 +88,7 @@ export function NameField(props: {
       inputValue={props.value}
       onInputChange={(_, value) => props.onChange(value)}
       renderInput={(params) => (
-        <TextField {...params} label={props.label} autoFocus inputProps={{ ...params.inputProps, "data-cy": "dc-dialog-name" }} />
+        <TextField {...params} label={props.label} autoFocus onFocus={selectText} inputProps={{ ...params.inputProps, "data-cy": "dc-dialog-name" }} />
       )}
     />
   );

@@ -134,6 +134,8 @@ export interface EditAnswer {
   /** Whether others edited since the version that was sent. */
   stale: boolean;
   history: History;
+  /** Label fields of the run, with those that the edit created. */
+  label_fields: readonly string[];
 }
 
 export type ImageOrder = "nearest" | "farthest" | "uncertain" | "random" | "moved";
@@ -282,7 +284,7 @@ export interface Events extends AuditEvents {
   cancel: { params: { key: string }; answer: Rows };
   dismiss: { params: { key: string }; answer: Rows };
   open_made: { params: { key: string }; answer: null };
-  show_edits: { params: Record<string, never>; answer: null };
+  show_edits: { params: { key: string; label_fields: readonly string[] }; answer: null };
   show_fields: { params: Record<string, never>; answer: null };
 }
 

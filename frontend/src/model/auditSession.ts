@@ -243,7 +243,7 @@ export class AuditSession {
   /** Write the decided labels to a field. */
   commit(field: string, overwrite: boolean): Promise<void> {
     this.forgetDecisions();
-    return this.edit({ verb: "commit", field, overwrite }, { effect: same, onAnswer: () => true });
+    return this.edit({ verb: "commit", field, overwrite }, { effect: same, onAnswer: () => false }); // the field may be new
   }
 
   private edit(edit: AuditEdit, how: How): Promise<void> {

@@ -66,6 +66,14 @@ export const BINDINGS: readonly Binding<Command, Page>[] = [
   { key: "?", shown: "?", command: "help", pages: both, text: "Show these keys" },
 ];
 
+/** Keys that move the focus, for the list of keys. */
+export const MOVES: readonly { shown: string; text: string; pages: readonly Page[] }[] = [
+  { shown: "Arrows", pages: both, text: "Move" },
+  { shown: "Home, End", pages: both, text: "Move to the first, to the last" },
+  { shown: "Page up, Page down", pages: both, text: "Move by as many rows as are shown" },
+  { shown: "Shift with these", pages: ["cluster"], text: "Select the images on the way" },
+];
+
 export interface Pressed {
   readonly key: string;
   readonly ctrlKey: boolean;

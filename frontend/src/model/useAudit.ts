@@ -33,5 +33,10 @@ export function useAudit(board: Board): [AuditSession, AuditState] {
       window.clearTimeout(timer);
     };
   }, [session]);
+  const audits = JSON.stringify(board.audits);
+  React.useEffect(() => {
+    const { loaded, audits: known } = session.snapshot();
+    if (loaded && audits !== JSON.stringify(known)) void session.load(); // an audit that has just ended is shown at once
+  }, [audits, session]);
   return [session, state];
 }

@@ -143,11 +143,11 @@ export function useBoard(ask: Ask): Board {
       };
       const apply = (answer: EditAnswer): void => {
         known.current = answer.history.version;
-        setState((state) =>
-          state.run?.key === key // another run may have been opened in between
-            ? { ...state, clusters: withChanges(state.clusters, answer.clusters, answer.gone), history: answer.history }
-            : state,
-        );
+        setState((state) => {
+          if (state.run?.key !== key) return state; // another run was opened in between
+          const run = { ...state.run, label_fields: answer.label_fields };
+          return { ...state, run, clusters: withChanges(state.clusters, answer.clusters, answer.gone), history: answer.history };
+        });
         setTouched(new Set([...answer.clusters.map((cluster) => cluster.name), ...answer.gone]));
         setVersion((version) => version + 1);
       };

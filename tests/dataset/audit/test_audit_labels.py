@@ -190,7 +190,7 @@ def test_groups_that_are_wrong_as_a_whole(labeled):
         ({"embeddings_field": "pixels", "group_field": "none"}, "group_field='none' is not a field"),
         ({"embeddings_field": "pixels", "label_field": "none"}, "label_field='none' is not a field"),
         ({"embeddings_field": "pixels", "label_field": "is_one"}, "all labels are 'yes'"),
-        ({"embeddings_field": "pixels", "key": "a b"}, "is not a Python identifier"),
+        ({"embeddings_field": "pixels", "key": "a b"}, "cannot be the name of a field"),
     ],
 )
 def test_what_cannot_be_audited_leaves_nothing(labeled, settings, message):

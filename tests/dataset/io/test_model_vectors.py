@@ -60,7 +60,7 @@ def test_a_model_without_a_finite_vector_is_named(make_digits, raises):
 
 
 def test_a_model_of_the_zoo_that_cannot_be_downloaded_says_where_its_files_are(
-    make_digits, monkeypatch, tmp_path
+    make_digits, monkeypatch, tmp_path, caplog
 ):
     """The connection is refused by a proxy to which nothing listens."""
     monkeypatch.setattr(fo.config, "model_zoo_dir", str(tmp_path))
@@ -68,12 +68,15 @@ def test_a_model_of_the_zoo_that_cannot_be_downloaded_says_where_its_files_are(
         monkeypatch.setenv(name, "http://127.0.0.1:9")
     dataset = make_digits(6)
     with pytest.raises(
-        OptionsError, match=r"model='mobilenet-v2-imagenet-torch' of .* could not be loaded"
+        OptionsError,
+        match=r"model='mobilenet-v2-imagenet-torch' of .* could not be loaded \(\S+ cannot be reached.*\)",
     ) as error:
         fdc.cluster(
             dataset, "frozen", "dc", model="mobilenet-v2-imagenet-torch", n_clusters=2, progress=False
         )
-    assert f"here {str(tmp_path)!r}" in str(error.value)
+    assert f"into {str(tmp_path)!r}" in str(error.value)
+    assert "ConnectionPool" not in str(error.value)
+    assert "ConnectionPool" in caplog.text  # the cause
     assert not dataset.has_field("dc")
 
 

@@ -205,7 +205,7 @@ def test_neighbors_within_a_view(dataset):
     view = dataset.match(ViewField("ground_truth.label") == "1")
     found = fdc.retrieve(view, "dc", query.id, 4)
     assert {near.id for near in found} <= set(view.values("id"))
-    with pytest.raises(InputError, match="none of the .* of the run is in the view"):
+    with pytest.raises(InputError, match=r"none of the .* of the run is in the view"):
         fdc.retrieve(dataset.limit(0), "dc", query.id)
 
 

@@ -128,7 +128,7 @@ def test_new_field_is_made_once_and_grows(dataset):
         ),
         (lambda r: r.label_cluster("cluster-01", "dc", "x"), "belongs to a run"),
         (lambda r: r.label_cluster("cluster-01", "filepath", "x"), "StringField; a Classification"),
-        (lambda r: r.label_cluster("cluster-01", "a b", "x"), "identifier"),
+        (lambda r: r.label_cluster("cluster-01", "a b", "x"), "cannot be the name of a field"),
         (lambda r: r.label_cluster("cluster-01", "mine", ""), "label is empty"),
         (lambda r: r.label_cluster("cluster-01", 5, "x"), "field=5 is not a name"),
         (lambda r: r.undo(0), "1 or more"),
@@ -231,7 +231,7 @@ def test_the_name_of_noise_and_words_for_switches_are_refused(dataset):
     ):
         with pytest.raises(InputError, match="is neither True nor False"):
             call()
-    with pytest.raises(InputError, match=r"field='a\.b' is not a Python identifier"):
+    with pytest.raises(InputError, match=r"field='a\.b' cannot be the name of a field"):
         edits.label_cluster("cluster-00", "a.b", "x")
     assert values(dataset) == before
     assert edits.log() == []

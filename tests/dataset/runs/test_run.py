@@ -140,7 +140,7 @@ def test_rename_to_what_is_taken(make_digits, stored_run):
     before = state(dataset)
     with pytest.raises(RunExistsError, match="ground_truth"):
         rename_run(dataset, "dc", "ground_truth")
-    with pytest.raises(InputError, match="identifier"):
+    with pytest.raises(InputError, match="cannot be the name of a field"):
         rename_run(dataset, "dc", "a b")
     with pytest.raises(RunExistsError, match="already has the key 'dc'; give a different new_key"):
         rename_run(dataset, "dc", "dc")

@@ -8,8 +8,10 @@ from fiftyone_deepcluster.app.panels.answers.clusters import history_json
 from fiftyone_deepcluster.app.panels.answers.common import (
     Json,
     count_param,
+    field_paths,
     flag_param,
     optional_text_param,
+    reload_shown,
     text_param,
     user_of,
 )
@@ -113,9 +115,10 @@ def audit_edit(ctx: foo.ExecutionContext) -> Json:
     asked = ctx.params.get("edit")
     if not isinstance(asked, dict) or asked.get("verb") not in _VERBS:
         raise InputError(f"edit={asked!r}: give a verb, one of {', '.join(_VERBS)}")
+    fields = field_paths(ctx)
     change, number, changes_labels = _VERBS[asked["verb"]](review, asked)
     if changes_labels:
-        ctx.ops.reload_samples()
+        reload_shown(ctx, fields_changed=field_paths(ctx) != fields)
     return {
         "change": {"n_changed": change.n_changed, "n_kept": change.n_kept, "text": change.text},
         "number": number,

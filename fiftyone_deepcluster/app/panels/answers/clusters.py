@@ -13,6 +13,7 @@ from fiftyone_deepcluster.app.panels.answers.common import (
     texts_param,
 )
 from fiftyone_deepcluster.app.panels.answers.runs import rows_of
+from fiftyone_deepcluster.app.wording import in_app_words
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -141,7 +142,7 @@ def _warnings(run: Run) -> list[str]:
             f"{run.fields.counted(run.record.n_failed)} could not be read; the reasons are in the field "
             f"{run.fields.path('error')}.",
         )
-    return found
+    return [in_app_words(text) for text in found]
 
 
 def clusters_json(run: Run, rows: Iterable[ClusterRow], reviewed: set[str]) -> list[Json]:

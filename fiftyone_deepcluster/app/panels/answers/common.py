@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from typing import TYPE_CHECKING, Any, TypeAlias
 
+from fiftyone_deepcluster.app.wording import in_app_words
 from fiftyone_deepcluster.errors import DeepClusterError, InputError
 
 if TYPE_CHECKING:
@@ -28,7 +29,7 @@ def answered(event: Callable[[foo.ExecutionContext], Any], ctx: foo.ExecutionCon
     try:
         return {"value": event(ctx)}
     except DeepClusterError as error:
-        return {"message": str(error)}
+        return {"message": in_app_words(error)}
     except Exception as error:  # keep the panel usable after any error
         logger.exception("event %s of the Clusters panel failed", event.__name__)
         return {"message": f"{type(error).__name__}: {error}"}
@@ -70,6 +71,19 @@ def count_param(ctx: foo.ExecutionContext, name: str, most: int) -> int:
 def flag_param(ctx: foo.ExecutionContext, name: str) -> bool:
     """A parameter that is true or false."""
     return ctx.params.get(name) is True
+
+
+def field_paths(ctx: foo.ExecutionContext) -> set[str]:
+    """Paths of all fields of the dataset."""
+    return set(ctx.dataset.get_field_schema(flat=True))
+
+
+def reload_shown(ctx: foo.ExecutionContext, *, fields_changed: bool) -> None:
+    """Make the App read the samples again; the whole dataset if the sidebar has to show other fields, too."""
+    if fields_changed:
+        ctx.ops.reload_dataset()
+    else:
+        ctx.ops.reload_samples()
 
 
 def user_of(ctx: foo.ExecutionContext) -> str | None:

@@ -12,7 +12,9 @@ from fiftyone_deepcluster.app.panels.answers.clusters import (
 )
 from fiftyone_deepcluster.app.panels.answers.common import (
     Json,
+    field_paths,
     flag_param,
+    reload_shown,
     run_of,
     text_param,
     user_of,
@@ -35,6 +37,7 @@ def edit(ctx: foo.ExecutionContext) -> Json:
 
     The answer is ``stale`` if others edited after the version that the browser has.
     """
+    from fiftyone_deepcluster.dataset.review.overview import label_fields
     from fiftyone_deepcluster.dataset.review.review import Review
 
     review = Review(run_of(ctx), user=user_of(ctx))
@@ -42,14 +45,16 @@ def edit(ctx: foo.ExecutionContext) -> Json:
     if not isinstance(asked, dict) or asked.get("verb") not in _VERBS:
         raise InputError(f"edit={asked!r}: give a verb, one of {', '.join(_VERBS)}")
     dry_run = flag_param(ctx, "dry_run")
+    fields = field_paths(ctx)
     change = _VERBS[asked["verb"]](review, asked, dry_run)
     if not dry_run:
-        ctx.ops.reload_samples()
+        reload_shown(ctx, fields_changed=field_paths(ctx) != fields)
     return {
         "change": {"n_changed": change.n_changed, "n_kept": change.n_kept, "text": change.text},
         **_changed(ctx, review, change.clusters),
         "stale": review.version_before is not None and review.version_before != ctx.params.get("version"),
         "history": history_json(state_shown(review)),
+        "label_fields": label_fields(review.run),
     }
 
 

@@ -7,8 +7,16 @@ from typing import TYPE_CHECKING, Any
 from fiftyone_deepcluster.app import names
 from fiftyone_deepcluster.app.operators.resume_clustering import resume_job
 from fiftyone_deepcluster.app.operators.vector_inputs import shown_again
-from fiftyone_deepcluster.app.panels.answers.common import Json, optional_text_param, text_param
+from fiftyone_deepcluster.app.panels.answers import common
+from fiftyone_deepcluster.app.panels.answers.common import (
+    Json,
+    optional_text_param,
+    run_of,
+    text_param,
+    texts_param,
+)
 from fiftyone_deepcluster.app.running import cancel_job
+from fiftyone_deepcluster.app.wording import in_app_words
 from fiftyone_deepcluster.errors import InputError
 
 if TYPE_CHECKING:
@@ -18,6 +26,7 @@ if TYPE_CHECKING:
     from fiftyone_deepcluster.dataset.runs.interrupted import Interrupted
     from fiftyone_deepcluster.dataset.runs.status import LiveState
 
+_MOST_FIELDS = 10_000
 
 _FORMS = {
     uri.removeprefix(f"{names.PLUGIN}/"): uri
@@ -61,7 +70,7 @@ def _job_row(state: LiveState, forms: dict[str, Any]) -> Json:
         "about": about or about_of(state.key),
         "method": state.method,
         "status": state.status,
-        "text": _text(state) if state.busy or state.status == "finished" else state.error,
+        "text": _text(state) if state.busy or state.status == "finished" else in_app_words(state.error),
         "fraction": (state.fraction or None) if state.status == "running" else None,
         "started": state.started,
         "cancelling": state.cancelling,
@@ -88,7 +97,11 @@ def _run_rows(dataset: fo.Dataset, states: dict[str, LiveState], forms: dict[str
                 "key": key,
                 "method": _method(dataset, key, finished, state.method if state else ""),
                 "status": _status(key, state, finished, left),
-                "text": _text(shown) if shown is not None else state.error if state and failed else "",
+                "text": _text(shown)
+                if shown is not None
+                else in_app_words(state.error)
+                if state and failed
+                else "",
                 "fraction": None if shown is None or shown.status == "queued" else shown.fraction,
                 "started": None if state is None else state.started,
                 "cancelling": state is not None and state.cancelling,
@@ -112,6 +125,8 @@ def _status(key: str, state: LiveState | None, finished: list[str], left: dict[s
 
 
 def _text(state: LiveState) -> str:
+    if state.error and not state.busy:
+        return in_app_words(state.error)
     if state.cancelling:
         return f"{state.label} · stops after this batch"
     return state.text
@@ -217,8 +232,11 @@ def _ended_job(ctx: foo.ExecutionContext) -> LiveState:
 
 
 def show_edits(ctx: foo.ExecutionContext) -> None:
-    """Make the App read the samples again, so that the grid shows what others have edited."""
-    ctx.ops.reload_samples()
+    """Make the App show what others have edited, and the label fields that the browser does not know yet."""
+    from fiftyone_deepcluster.dataset.review.overview import label_fields
+
+    known = texts_param(ctx, "label_fields", _MOST_FIELDS)
+    common.reload_shown(ctx, fields_changed=label_fields(run_of(ctx)) != known)
 
 
 def show_fields(ctx: foo.ExecutionContext) -> None:

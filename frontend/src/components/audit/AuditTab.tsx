@@ -6,7 +6,7 @@ import { HelpDialog } from "../../dialogs/HelpDialog";
 import { AUDIT_BINDINGS, auditCommandOf, classKeys, decisionFor, digitOf, type AuditCommand, type Decided } from "../../model/auditKeys";
 import { useAudit } from "../../model/useAudit";
 import type { Board } from "../../model/useBoard";
-import { JobRows } from "../JobRows";
+import { JobRows, isBusy } from "../JobRows";
 import { isTyping, pressesControl } from "../keyboard";
 import { AuditHeader } from "./AuditHeader";
 import { AuditTables } from "./AuditTables";
@@ -78,7 +78,7 @@ export function AuditTab({ board, tabs }: { board: Board; tabs: React.ReactNode 
         data-cy="dc-audit"
         sx={{ flex: 1, minHeight: 0, display: "flex", flexDirection: "column", outline: "none" }}
       >
-        {audit.loaded && !audit.facts && <NoAudit board={board} />}
+        {audit.loaded && !audit.facts && !isAudited(board) && <NoAudit board={board} />}
         {audit.facts && page === "tables" && <AuditTables facts={audit.facts} audit={audit} onOpen={(wanted) => session.open(wanted)} />}
         {audit.facts && page === "queue" && (
           <QueuePage
@@ -105,7 +105,7 @@ export function AuditTab({ board, tabs }: { board: Board; tabs: React.ReactNode 
             }}
           />
         )}
-        {help && <HelpDialog bindings={[DIGITS, ...AUDIT_BINDINGS]} onClose={() => setHelp(false)} />}
+        {help && <HelpDialog bindings={[DIGITS, ...AUDIT_BINDINGS]} pages={PAGES} onClose={() => setHelp(false)} />}
         {audit.facts && (
           <Typography variant="caption" color="text.secondary" sx={{ px: 1, py: 0.5, flexShrink: 0 }} noWrap data-cy="dc-audit-last">
             {audit.last || "? shows the keys"}
@@ -116,7 +116,13 @@ export function AuditTab({ board, tabs }: { board: Board; tabs: React.ReactNode 
   );
 }
 
-const DIGITS = { shown: "1-9", text: "Another class; the legend below the image shows which" };
+const DIGITS = { shown: "1-9", pages: ["queue"], text: "Another class; the legend below the image shows which" } as const;
+const PAGES = { tables: "Tables", queue: "Queue" } as const;
+
+/** Whether there is an audit, or will be one: its tables are shown as soon as they are loaded. */
+function isAudited(board: Board): boolean {
+  return board.audits.length > 0 || board.jobs.some((job) => job.verb === "audit_labels" && isBusy(job));
+}
 
 function NoAudit({ board }: { board: Board }) {
   return (
