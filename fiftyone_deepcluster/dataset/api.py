@@ -31,6 +31,7 @@ from fiftyone_deepcluster.dataset.runs.checked_call import CheckedCall, settings
 from fiftyone_deepcluster.dataset.runs.completeness import check_kept, count_clustered
 from fiftyone_deepcluster.dataset.runs.database import DatabaseWatch, database_needed
 from fiftyone_deepcluster.dataset.runs.given_weights import check_weights
+from fiftyone_deepcluster.dataset.runs.kept_edits import check_may_replace
 from fiftyone_deepcluster.dataset.runs.references import RunNames
 from fiftyone_deepcluster.dataset.runs.resume_job import prepare_resume
 from fiftyone_deepcluster.dataset.runs.run import load_run
@@ -123,8 +124,10 @@ def cluster(
     check_given(chosen, vectors_field, model)
     source = collect_images(samples, patches_field, media_field)
     intents.complete_unfinished(source.dataset)
-    if not overwrite and key in storage.keys(source.dataset):
-        raise storage.run_exists(source.dataset, key)
+    if key in storage.keys(source.dataset):
+        if not overwrite:
+            raise storage.run_exists(source.dataset, key)
+        check_may_replace(source.dataset, key)
     others = RunNames.read(source.dataset)
     call = CheckedCall(
         source,
