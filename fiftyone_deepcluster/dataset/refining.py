@@ -16,6 +16,7 @@ from fiftyone_deepcluster.dataset.runs import run_files, storage
 from fiftyone_deepcluster.dataset.runs.checked_call import CheckedCall
 from fiftyone_deepcluster.dataset.runs.database import database_needed
 from fiftyone_deepcluster.dataset.runs.given_weights import check_weights
+from fiftyone_deepcluster.dataset.runs.own_files import is_own
 from fiftyone_deepcluster.dataset.runs.references import RunNames
 from fiftyone_deepcluster.dataset.runs.refine_job import REFINES, REVIEWED_WEIGHT, network_of, read_decided
 from fiftyone_deepcluster.dataset.runs.run import free_key, load_run
@@ -111,11 +112,11 @@ def refine(
 def _check_options(run: Run, options: Options, changes: dict[str, Any]) -> None:
     """Raise OptionsError or RunError if the method keeps no labels, or its network cannot be built."""
     check_keeps_labels(options)
-    if changes.keys() & {"weights", "backbone"}:
+    folder = run_files.run_dir(run.dataset, run.key)
+    if changes.keys() & {"weights", "backbone"} or not is_own(folder, run.uid):
         check_named_files(options)
     else:
-        file = run_files.run_dir(run.dataset, run.key) / checkpoints.MODEL
-        check_weights(run.key, run.resolved_options, file)
+        check_weights(run.key, run.resolved_options, folder / checkpoints.MODEL)
 
 
 def _changed(resolved: Options, n_clusters: int, changes: dict[str, Any]) -> Options:

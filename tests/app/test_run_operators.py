@@ -154,6 +154,17 @@ def test_the_form_keeps_the_rounds_of_an_interrupted_run_unless_they_are_discard
     assert "deleted" in inputs.get_property("left").view.description
 
 
+def test_the_form_offers_to_discard_an_interrupted_run_that_cannot_be_read(make_context, broken):
+    (run_files.run_dir(broken, "dc") / run_files.JOB_FILE).write_text("{")
+    params = {"key": "dc", "method": _SAME, "compute_brain": False}
+    inputs = inputs_of(ClusterImages(), make_context(broken, dict(params)))
+    assert "cannot be read" in inputs.get_property("key").error_message
+    assert "Discard the interrupted run" in inputs.get_property("overwrite").view.label
+    params["overwrite"] = True
+    assert not inputs_of(ClusterImages(), make_context(broken, dict(params))).get_property("key").invalid
+    assert ClusterImages().execute(make_context(broken, params))["key"] == "dc"
+
+
 def test_the_form_resumes_no_run_of_other_images(make_context, broken):
     view = broken.limit(30).view()
     params = {"key": "dc", "method": _SAME, "view_target": "CURRENT_VIEW"}

@@ -200,7 +200,8 @@ def test_a_damaged_file_of_a_run_is_named(make_digits, runs_at):
     )
     for use in uses:
         with pytest.raises(
-            RunError, match=rf"^{path}, which .* restore the file, or cluster again with overwrite=True$"
+            RunError,
+            match=rf"^{path}, which .* restore the file, or cluster again with overwrite=True .*edits\)$",
         ):
             use()
     assert len(fdc.cluster(dataset, key="dc", rounds=1, overwrite=True, **LEARNED).rounds) == 1

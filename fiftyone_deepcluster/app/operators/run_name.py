@@ -8,7 +8,7 @@ from fiftyone.operators import types
 
 from fiftyone_deepcluster.app.operators import shared_inputs, values
 from fiftyone_deepcluster.app.params import ClusterCall, parse_call
-from fiftyone_deepcluster.errors import DeepClusterError, RunExistsError
+from fiftyone_deepcluster.errors import DeepClusterError, RunError, RunExistsError
 
 if TYPE_CHECKING:
     import fiftyone.operators as foo
@@ -73,27 +73,35 @@ def _add_overwrite(inputs: types.Object, ctx: foo.ExecutionContext, key: str) ->
 
 def _add_interrupted(inputs: types.Object, ctx: foo.ExecutionContext, left: Interrupted) -> None:
     """Say what becomes of an interrupted run; completed rounds are discarded only if that is asked for."""
-    fate = _fate(ctx, left.key)
     label = f"The run {left.key!r} was interrupted {left.progress}"
+    try:
+        fate = _fate(ctx, left.key)
+    except RunError as error:
+        _add_discard(inputs, ctx, left, str(error))
+        return
     if fate == "kept":
-        inputs.bool(
-            "overwrite",
-            default=False,
-            label=f"Discard the interrupted run {left.key!r}",
-            view=types.SwitchView(),
-        )
-        if values.switch(ctx.params, "overwrite"):
-            about = "Its completed rounds are deleted, and a new run starts."
-            inputs.view("left", types.Warning(label=label, description=about))
-            return
-        shared_inputs.complain(
+        _add_discard(
             inputs,
-            "key",
+            ctx,
+            left,
             f"the run {left.key!r} was interrupted {left.progress}, with other images or options; resume it in the "
             "tab Runs of the Clusters panel, choose another name, or discard it",
         )
     elif fate is not None:
         inputs.view("left", types.Notice(label=label, description=_FATES[fate]))
+
+
+def _add_discard(inputs: types.Object, ctx: foo.ExecutionContext, left: Interrupted, reason: str) -> None:
+    """Add a switch to discard an interrupted run; the name is invalid for a reason while it is off."""
+    inputs.bool(
+        "overwrite", default=False, label=f"Discard the interrupted run {left.key!r}", view=types.SwitchView()
+    )
+    if not values.switch(ctx.params, "overwrite"):
+        shared_inputs.complain(inputs, "key", reason)
+        return
+    label = f"The run {left.key!r} was interrupted {left.progress}"
+    about = "Its completed rounds are deleted, and a new run starts."
+    inputs.view("left", types.Warning(label=label, description=about))
 
 
 _FATES: dict[Fate, str] = {
@@ -104,14 +112,18 @@ _FATES: dict[Fate, str] = {
 
 
 def _fate(ctx: foo.ExecutionContext, key: str) -> Fate | None:
-    """What executing the form does with the interrupted run; None while another value is invalid."""
+    """What executing the form does with the interrupted run; None while another value is invalid.
+
+    Raises:
+        RunError: the job of the interrupted run cannot be read.
+    """
     from fiftyone_deepcluster.dataset.runs.kept_rounds import fate_of
 
     try:
-        call = parse_call(ctx.params, ctx.dataset)
-        return fate_of(ctx.dataset, call.planned(shared_inputs.target_of(ctx)), key)
+        job = parse_call(ctx.params, ctx.dataset).planned(shared_inputs.target_of(ctx))
     except DeepClusterError:  # shown at the value
         return None
+    return fate_of(ctx.dataset, job, key)
 
 
 def check_interrupted(ctx: foo.ExecutionContext, call: ClusterCall) -> None:

@@ -79,16 +79,21 @@ def _draft(audit: Audit, target: str | None, overwrite: bool) -> CommitDraft:
     if overwrite:
         chosen = others
     else:
-        before = {image: given for image, (given, _) in pairs.items()} if same_field else {}
-        chosen = _replaceable(others, before | _committed(audit, path))
+        before = {image: given if same_field else None for image, (given, _) in pairs.items()}
+        chosen = _replaceable(others, before, _committed(audit, path))
     text = f"wrote {counted(len(chosen), 'label')} to {target!r}"
     entry = Entry("commit", text, texts, field=path, made_field=missing)
     return CommitDraft(entry, chosen, len(others) - len(chosen))
 
 
-def _replaceable(olds: list[Old], known: dict[str, str]) -> list[Old]:
-    """Images without a label, or with a known one; the labels of others are somebody else's."""
-    return [old for old in olds if stored_label(old.value) in (None, known.get(str(old.image_id)))]
+def _replaceable(olds: list[Old], before: dict[str, str | None], committed: dict[str, str]) -> list[Old]:
+    """Images whose label is the one before the audit, or one that the audit has written; others are somebody else's."""
+
+    def is_known(old: Old) -> bool:
+        image, label = str(old.image_id), stored_label(old.value)
+        return label == before[image] or (label is not None and label == committed.get(image))
+
+    return [old for old in olds if is_known(old)]
 
 
 def _committed(audit: Audit, path: str) -> dict[str, str]:

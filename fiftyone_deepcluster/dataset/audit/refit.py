@@ -117,7 +117,7 @@ def _read(audit: Audit, observer: Observer | None) -> tuple[SampleSource, AuditI
         return source, read_followed(source, settings, others, _model(audit), observer)
     except (InputError, RunNotFoundError) as error:
         raise RunError(
-            f"audit {audit.key!r} cannot be fitted again: {error}; or audit the labels again with overwrite=True"
+            f"audit {audit.key!r} cannot be fitted again: {error}; or audit the labels again under another key"
         ) from error
 
 

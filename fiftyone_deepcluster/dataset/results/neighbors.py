@@ -26,6 +26,7 @@ from fiftyone_deepcluster.dataset.results.open_run import (
 from fiftyone_deepcluster.dataset.results.results_cache import Findings
 from fiftyone_deepcluster.dataset.runs.database import database_needed
 from fiftyone_deepcluster.dataset.runs.run import Run, load_run
+from fiftyone_deepcluster.dataset.runs.storage import AGAIN
 from fiftyone_deepcluster.errors import InputError, RunLockedError
 
 if TYPE_CHECKING:
@@ -311,7 +312,7 @@ def _learned(run: Run, source: SampleSource) -> _Vectors:
     found = embedded(run, source)
     rows = np.flatnonzero([vector is not None for vector in found])
     if not len(rows):
-        raise InputError(f"no image of run {run.key!r} has an embedding; cluster again with overwrite=True")
+        raise InputError(f"no image of run {run.key!r} has an embedding; {AGAIN}")
     stack = np.stack([np.asarray(found[row], np.float32) for row in rows])
     return _Vectors(rows, torch.from_numpy(stack))
 

@@ -57,7 +57,7 @@ def _by_vectors(dataset: str, key: str, uid: str, created: datetime) -> dict[int
     from fiftyone_deepcluster.dataset.runs.run import load_run
 
     run = load_run(fo.load_dataset(dataset), key)
-    if run.dataset.get_field(run.fields.path("embedding")) is None:
+    if run.n_clusters < 2 or run.dataset.get_field(run.fields.path("embedding")) is None:
         return {}
     n_images = max(1, min(_IMAGES_PER_CLUSTER, _IMAGES // run.n_clusters))
     clustered: Stage = {"$match": {"cluster": {"$gte": 0}, "embedding": {"$ne": None}}}

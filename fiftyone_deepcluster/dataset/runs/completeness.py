@@ -80,7 +80,8 @@ def way_back(dataset: fo.Dataset, key: str, uid: str, kind: RunKind = "clusters"
         return f"resume(samples, {key!r}) writes it again, without training"
     what, again = ("run", "cluster") if kind == "clusters" else ("audit", "audit_labels")
     delete = f"delete_{what}(samples, {key!r})"
-    return f"repeat the {what} ({again} with overwrite=True), or remove the rest of it with {delete}"
+    anew = f"{again} with overwrite=True, or under another key if it has edits"
+    return f"repeat the {what} ({anew}), or remove the rest of it with {delete}"
 
 
 def _count_objects(dataset: fo.Dataset, names: FieldNames, match: dict[str, Any]) -> int:

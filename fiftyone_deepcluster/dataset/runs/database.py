@@ -10,7 +10,7 @@ from __future__ import annotations
 import inspect
 import logging
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Hashable, Mapping
 from datetime import datetime, timezone
 from functools import wraps
 from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
@@ -141,13 +141,13 @@ class Outages:
     """Warns once that the database does not respond, however many threads and repetitions notice it."""
 
     def __init__(self) -> None:
-        self._lock, self._noticed = threading.Lock(), set[str]()
+        self._lock, self._noticed = threading.Lock(), set[Hashable]()
 
-    def notice(self, name: str, meanwhile: str, error: BaseException) -> None:
+    def notice(self, name: Hashable, meanwhile: str, error: BaseException) -> None:
         """Warn, unless this outage was noticed for this name already.
 
         Args:
-            name: key of the run, or name of the job, that continues.
+            name: what the outage was noticed for: id of the dataset, and key of the run or name of the job.
             meanwhile: what happens meanwhile, for the message.
             error: the error of the driver.
         """
@@ -157,7 +157,7 @@ class Outages:
         if not known:
             logger.warning("FiftyOne's database does not answer (%s); %s", reason_away(error), meanwhile)
 
-    def over(self, name: str) -> None:
+    def over(self, name: Hashable) -> None:
         """The database has responded: the next outage is another one."""
         with self._lock:
             known = name in self._noticed

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from fiftyone_deepcluster.core.words import counted
@@ -20,16 +21,27 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 
-def count_edits(dataset: fo.Dataset, names: FieldNames, uid: str) -> int:
-    """Number of edits of a stored run, or audit, that are not undone.
+@dataclass(frozen=True)
+class Edits:
+    """Edits of a stored run, or audit, that are in effect.
 
-    Edits of clusters that somebody deleted with their field are gone already: they do not count.
+    Attributes:
+        n: their number.
+        undoable: whether all can be undone; not in a clone of the dataset without the log of its original.
     """
-    n_edits = sum(not entry.undone for entry in EditLog(dataset, uid).entries())
-    if not n_edits or names.kind == "audit" or has_values(dataset, names, names.path("label")):
-        return n_edits
-    logger.warning("the clusters of run %r were deleted, and its edits (%d) with them", names.key, n_edits)
-    return 0
+
+    n: int
+    undoable: bool = True
+
+
+def find_edits(dataset: fo.Dataset, names: FieldNames, uid: str) -> Edits:
+    """Edits of a stored run, or audit. Those of clusters that somebody deleted with their field are gone already."""
+    state = EditLog(dataset, uid).state()
+    found = Edits(sum(not entry.undone for entry in state.entries) + len(state.lost), undoable=not state.lost)
+    if not found.n or names.kind == "audit" or has_values(dataset, names, names.path("label")):
+        return found
+    logger.warning("the clusters of run %r were deleted, and its edits (%d) with them", names.key, found.n)
+    return Edits(0)
 
 
 def check_may_replace(dataset: fo.Dataset, key: str, kind: RunKind = "clusters") -> None:
@@ -39,11 +51,11 @@ def check_may_replace(dataset: fo.Dataset, key: str, kind: RunKind = "clusters")
         RunExistsError: it has edits that are not undone.
     """
     header, _ = storage.header_of(dataset, key, kind)
-    n_edits = count_edits(dataset, storage.fields_of(dataset, key, kind), header.uid)
-    if not n_edits:
+    found = find_edits(dataset, storage.fields_of(dataset, key, kind), header.uid)
+    if not found.n:
         return
     what = "run" if kind == "clusters" else "audit"
     raise RunExistsError(
-        f"{what} {key!r} of {dataset.name!r} has {counted(n_edits, 'edit')}, which replacing it "
+        f"{what} {key!r} of {dataset.name!r} has {counted(found.n, 'edit')}, which replacing it "
         f"would discard; choose another key, or delete the {what} first: delete_{what}(samples, {key!r})"
     )

@@ -10,6 +10,8 @@ from fiftyone_deepcluster.dataset.runs import run_files, status, storage
 from fiftyone_deepcluster.errors import RunExistsError
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     import fiftyone as fo
 
     from fiftyone_deepcluster.methods.base import Options
@@ -25,26 +27,46 @@ def fate_of(dataset: fo.Dataset, job: run_files.ClusterJob, key: str) -> Fate:
     """
     if key in storage.keys(dataset):
         return "none"
-    folder = run_files.run_dir(dataset, key)
-    left, state = run_files.load_job(folder), status.read_states(dataset).get(key)
+    left, state = _find_left(dataset, key), status.read_states(dataset).get(key)
     if left is None:
         return "none"
+    folder, old = left
     if not (folder / checkpoints.CHECKPOINT).exists():
         return "replaced"
-    if left.same_work(job):
+    if old.same_work(job):
         return "resumed"
     return "kept" if state is not None and state.round else "replaced"
+
+
+def _find_left(dataset: fo.Dataset, key: str) -> tuple[Path, run_files.ClusterJob] | None:
+    """Folder and job of the interrupted run: of a replacement if the run that it replaces was removed already.
+
+    Raises:
+        RunError: the job of the run cannot be read.
+    """
+    if run_files.has_replacement(dataset, key):
+        folder = run_files.next_dir(dataset, key)
+    else:
+        folder = run_files.run_dir(dataset, key)
+    job = run_files.load_job(folder)
+    return None if job is None else (folder, job)
+
+
+def adopt_replacement(dataset: fo.Dataset, key: str) -> None:
+    """Move the files of an interrupted replacement to their place, if the run that it replaces was removed already."""
+    if key not in storage.keys(dataset) and run_files.has_replacement(dataset, key):
+        run_files.move_dir(run_files.next_dir(dataset, key), run_files.run_dir(dataset, key))
 
 
 def check_discards_nothing(dataset: fo.Dataset, job: run_files.ClusterJob, key: str) -> None:
     """Raise RunExistsError if the job would discard completed rounds of an interrupted run."""
     if fate_of(dataset, job, key) != "kept":
         return
-    left, state = run_files.load_job(run_files.run_dir(dataset, key)), status.read_states(dataset).get(key)
+    left, state = _find_left(dataset, key), status.read_states(dataset).get(key)
     if left is None or state is None:  # deleted since
         return
     raise RunExistsError(
-        f"{dataset.name!r} has a run {key!r} ({left.header.method}) that was interrupted after round {state.round}; "
+        f"{dataset.name!r} has a run {key!r} ({left[1].header.method}) that was interrupted after round {state.round}; "
         f"continue it with resume(samples, {key!r}), discard it with delete_run(samples, {key!r}) or overwrite=True, "
         "or choose another key"
     )

@@ -78,6 +78,7 @@ class RunLock:
         self._store = run_store(dataset)
         self._name = _lock_name(key)
         self._key = key
+        self._outage = dataset._doc.id, key
         self._holder = own
         self._lost = False
         self._stop = threading.Event()
@@ -98,9 +99,9 @@ class RunLock:
         """Raise RunLockedError if another process has taken over the lock."""
         if self._lost:
             raise RunLockedError(
-                f"the lock of {_named(self._key)} was taken over or cleared by another process, as after a pause of "
-                "this one of more than 3 minutes; nothing more is written. Look at what the other process has stored, "
-                "then repeat the call"
+                f"the lock of {_named(self._key)} was taken over by another process, as after a pause of this one of "
+                f"more than {_DEAD_AFTER_SECONDS / 60:.0f} minutes; nothing more is written. Look at what the other "
+                "process has stored, then repeat the call"
             )
 
     def confirm(self) -> None:
@@ -120,14 +121,14 @@ class RunLock:
         try:
             self._delete()
         except PyMongoError as error:
-            OUTAGES.notice(self._key, f"the lock of {_named(self._key)} is released once it does", error)
+            OUTAGES.notice(self._outage, f"the lock of {_named(self._key)} is released once it does", error)
             threading.Thread(
                 target=self._release_later, name=f"deepcluster lock {self._key}, late", daemon=True
             ).start()
 
     def _delete(self) -> None:
         delete_lock(self._dataset, self._name, self._holder.token)
-        OUTAGES.over(self._key)
+        OUTAGES.over(self._outage)
         _HELD.discard(self._holder.token)
 
     def _release_later(self) -> None:
@@ -148,9 +149,9 @@ class RunLock:
             try:
                 kept = self._store.compare_and_set(self._name, asdict(self._holder), asdict(now))
             except PyMongoError as error:  # the next heartbeat may succeed
-                OUTAGES.notice(self._key, f"the work on {_named(self._key)} continues", error)
+                OUTAGES.notice(self._outage, f"the work on {_named(self._key)} continues", error)
                 continue
-            OUTAGES.over(self._key)
+            OUTAGES.over(self._outage)
             if not kept:
                 self._lost = True
                 return
@@ -271,11 +272,6 @@ def is_held(dataset: fo.Dataset, key: str) -> bool:
     """Whether a living process holds the lock of a key."""
     found = holder(dataset, key)
     return found is not None and _in_use(found)
-
-
-def clear(dataset: fo.Dataset, key: str) -> bool:
-    """Remove the lock of a key, regardless of its holder. Returns whether there was a lock."""
-    return bool(run_store(dataset).delete(_lock_name(key)))
 
 
 def _lock_name(key: str) -> str:

@@ -71,14 +71,14 @@ def is_own(folder: Path, uid: str) -> bool:
     """Whether the files in the folder of a run are its own, as far as its job can be read."""
     try:
         changed = (folder / run_files.JOB_FILE).stat().st_mtime_ns
-    except OSError:
+        return _uid_in(str(folder), changed) in (uid, None)
+    except (OSError, RunError):
         return True
-    return _uid_in(str(folder), changed) in (uid, None)
 
 
 @lru_cache(maxsize=64)  # the panel asks often, and the file of a million images takes a second to read
 def _uid_in(folder: str, changed: int) -> str | None:
-    job = run_files.readable_job(Path(folder))
+    job = run_files.load_job(Path(folder))
     return None if job is None else job.header.uid
 
 

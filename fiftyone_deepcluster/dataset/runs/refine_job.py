@@ -42,7 +42,7 @@ def _clustered_images(run: Run) -> SampleSource:
     labels = read_values(source, run.fields.view_path("label"))
     rows = [row for row, label in enumerate(labels) if label is not None]
     if not rows:
-        raise RunError(f"run {run.key!r} has no images with a cluster; repeat it with overwrite=True")
+        raise RunError(f"run {run.key!r} has no images with a cluster; {storage.AGAIN}")
     return source.choose([source.ids[row] for row in rows])
 
 

@@ -17,7 +17,7 @@ from fiftyone_deepcluster.dataset.runs import run_files, storage
 from fiftyone_deepcluster.dataset.runs.checked_call import CheckedCall
 from fiftyone_deepcluster.dataset.runs.given_weights import ANOTHER_KEY, check_weights
 from fiftyone_deepcluster.dataset.runs.interrupted import find_interrupted
-from fiftyone_deepcluster.dataset.runs.kept_edits import count_edits
+from fiftyone_deepcluster.dataset.runs.kept_edits import find_edits
 from fiftyone_deepcluster.dataset.runs.own_files import check_own
 from fiftyone_deepcluster.dataset.runs.references import RunNames
 from fiftyone_deepcluster.dataset.runs.refine_job import network_of
@@ -36,7 +36,6 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-_OVERWRITE = "cluster again with overwrite=True"
 _KEEP = "leave the run as it is until you can: its files have the labels of the review that it refines"
 """How to do without lost files of a run without clusters, and of one made by ``refine``."""
 
@@ -104,7 +103,7 @@ def _way_without_files(dataset: fo.Dataset, key: str, folder: Path, job: run_fil
     if job.decided is not None:
         return _KEEP
     clustered = (folder / checkpoints.CHECKPOINT).exists() or key in storage.keys(dataset)
-    return ANOTHER_KEY if clustered else _OVERWRITE
+    return ANOTHER_KEY if clustered else storage.AGAIN
 
 
 def _inputs_again(source: SampleSource, options: Options, settings: dict[str, Any], key: str) -> Inputs:
@@ -113,8 +112,7 @@ def _inputs_again(source: SampleSource, options: Options, settings: dict[str, An
         return read_inputs(source, options, settings)
     except NoFieldError as error:
         raise InputError(
-            f"{error}. Run {key!r} was made with this field: restore it or rename it back, or cluster again with "
-            "overwrite=True"
+            f"{error}. Run {key!r} was made with this field: restore it or rename it back, or {storage.AGAIN}"
         ) from error
 
 
@@ -135,7 +133,7 @@ def find_job(dataset: fo.Dataset, key: str) -> tuple[Path, run_files.ClusterJob]
     if stored is not None:
         raise RunNotFoundError(
             f"the files of run {key!r} are not in {run_files.run_dir(dataset, key)}: the run was made on another "
-            "machine, or assigned from another dataset; cluster again with overwrite=True"
+            f"machine, or assigned from another dataset; {storage.AGAIN}"
         )
     left = find_interrupted(dataset).get(key)
     if left is not None:
@@ -180,17 +178,18 @@ def check_unedited(dataset: fo.Dataset, key: str, job: run_files.ClusterJob) -> 
     if key not in storage.keys(dataset):
         return
     header, _ = storage.header_of(dataset, key)
-    n_edits = count_edits(dataset, FieldNames(key, header.patches_field), header.uid)
-    if n_edits and header.uid == job.header.uid:
+    found = find_edits(dataset, FieldNames(key, header.patches_field), header.uid)
+    if not found.n:
+        return
+    undo = f"undo the edits (review(samples, {key!r}).undo({found.n})), or " if found.undoable else ""
+    if header.uid == job.header.uid:
         raise RunError(
-            f"run {key!r} has {counted(n_edits, 'edit')}, which resuming would discard; undo them "
-            f"(review(samples, {key!r}).undo({n_edits})), or cluster under another key"
+            f"run {key!r} has {counted(found.n, 'edit')}, which resuming would discard; {undo}cluster under another key"
         )
-    if n_edits:
-        raise RunError(
-            f"run {key!r} was edited since its replacement was interrupted, and resuming the replacement would discard "
-            f"that; undo the edits (review(samples, {key!r}).undo({n_edits})), or cluster under another key"
-        )
+    raise RunError(
+        f"run {key!r} was edited since its replacement was interrupted, and resuming the replacement would discard "
+        f"that; {undo}cluster under another key"
+    )
 
 
 def warn_of_assigned(dataset: fo.Dataset, key: str, job: run_files.ClusterJob) -> None:
@@ -223,7 +222,7 @@ def select_images(dataset: fo.Dataset, job: run_files.ClusterJob) -> SampleSourc
     if len(source) < len(job.ids):
         raise RunError(
             f"{len(job.ids) - len(source):,} of the run's {counted(len(job.ids), 'image')} were deleted from "
-            f"{dataset.name!r}, so its checkpoint cannot be used; cluster again with overwrite=True"
+            f"{dataset.name!r}, so its checkpoint cannot be used; {storage.AGAIN}"
         )
     return source
 

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 from fiftyone_deepcluster.core import arguments
 from fiftyone_deepcluster.core.disk import change_problem, disk_errors, is_refused, new_file, subfolders
-from fiftyone_deepcluster.dataset.runs.storage import RunHeader, no_such_run
+from fiftyone_deepcluster.dataset.runs.storage import AGAIN, RunHeader, no_such_run
 from fiftyone_deepcluster.errors import DiskError, RunError
 
 if TYPE_CHECKING:
@@ -163,7 +163,7 @@ def load_job(folder: Path) -> ClusterJob | None:
         ) from error
     except (ValueError, KeyError, TypeError) as error:
         raise DamagedJobError(
-            f"{path}, {what} cannot be read ({error}); restore the file, or cluster again with overwrite=True"
+            f"{path}, {what} cannot be read ({error}); restore the file, or {AGAIN}"
         ) from error
 
 

@@ -24,7 +24,7 @@ from fiftyone_deepcluster.dataset.runs.checked_call import CheckedCall, as_begun
 from fiftyone_deepcluster.dataset.runs.completeness import check_kept
 from fiftyone_deepcluster.dataset.runs.database import DatabaseWatch, database_needed, is_away
 from fiftyone_deepcluster.dataset.runs.kept_edits import check_may_replace
-from fiftyone_deepcluster.dataset.runs.kept_rounds import check_discards_nothing
+from fiftyone_deepcluster.dataset.runs.kept_rounds import adopt_replacement, check_discards_nothing
 from fiftyone_deepcluster.dataset.runs.processes import rank, wait_for_all
 from fiftyone_deepcluster.dataset.runs.references import followed_meanwhile, names_kept
 from fiftyone_deepcluster.dataset.runs.refine_job import REVIEWED_WEIGHT, known_with, network_of
@@ -73,6 +73,8 @@ def execute(call: CheckedCall, observer: Observer) -> Run:
         _keep_interrupted(call)
         intents.clear_remains(call.dataset, call.key)
         call.dataset.reload()
+        if call.folder is None:
+            adopt_replacement(call.dataset, call.key)
         replacing = _check_key_free(call)
         live = status.LiveObserver(
             call.dataset, call.key, call.options.name, call.options.planned_rounds, _closing_seconds(call)

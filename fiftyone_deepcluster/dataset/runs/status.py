@@ -172,6 +172,7 @@ class LiveObserver:
     ) -> None:
         self._store = run_store(dataset)
         self._store.delete(f"cancel:{key}")
+        self._outage = dataset._doc.id, key
         before = read_states(dataset).get(key)
         self._earlier = before.metrics if before is not None else []
         self._state = LiveState(key, "running", method, rounds=rounds or 0, started=time.time())
@@ -270,10 +271,10 @@ class LiveObserver:
         try:
             answer = ask()
         except ConnectionFailure as error:
-            OUTAGES.notice(self._state.key, f"{in_words(self._state.key)} continues", error)
+            OUTAGES.notice(self._outage, f"{in_words(self._state.key)} continues", error)
             self._away_until = time.monotonic() + _SECONDS_WITHOUT_DATABASE
             return None
-        OUTAGES.over(self._state.key)
+        OUTAGES.over(self._outage)
         return answer
 
     def _label(self, state: LiveState) -> str:

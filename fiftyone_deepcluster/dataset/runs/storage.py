@@ -27,6 +27,8 @@ if TYPE_CHECKING:
     from fiftyone_deepcluster.dataset.io.source import SampleSource
 
 PACKAGE = "fiftyone_deepcluster"
+AGAIN = "cluster again with overwrite=True (under another key if the run has edits)"
+"""Way out for a run whose files are lost, in messages."""
 AUDIT_METHOD = "label_audit"
 """Method in the header of a label audit."""
 _LONGEST_VIEW = 15_000_000  # bytes
@@ -140,7 +142,8 @@ def no_such_run(dataset: fo.Dataset, key: str, kind: RunKind = "clusters") -> Ru
 def run_exists(dataset: fo.Dataset, key: str) -> RunExistsError:
     """Error for a key under which a run is stored that may not be replaced."""
     return RunExistsError(
-        f"{dataset.name!r} already has a run {key!r}; choose another key, or overwrite=True to replace it"
+        f"{dataset.name!r} already has a run {key!r}; choose another key, or overwrite=True to replace it "
+        "unless it has edits"
     )
 
 

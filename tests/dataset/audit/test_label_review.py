@@ -193,13 +193,14 @@ def test_commit_keeps_labels_of_somebody_else(audited, review):
 
 
 def test_commit_keeps_a_label_that_was_changed_since_the_audit(audited, review):
-    ids = [item["id"] for item in review.queue(2)["items"]]
+    ids = [item["id"] for item in review.queue(3)["items"]]
     for name in ids:
         review.decide(name, "accept")
-    audited.set_values("doubtful", {ids[0]: fo.Classification(label="mine")}, key_field="id")
+    audited.set_values("doubtful", {ids[0]: fo.Classification(label="mine"), ids[2]: None}, key_field="id")
     change = review.commit()
-    assert (change.n_changed, change.n_kept) == (1, 1)
+    assert (change.n_changed, change.n_kept) == (1, 2)
     assert audited[ids[0]].doubtful.label == "mine"
+    assert audited[ids[2]].doubtful is None
     assert audited[ids[1]].doubtful.label == audited[ids[1]].audit_suggestion
     review.decide(ids[1], "other", label="ten")
     assert review.commit().n_changed == 1

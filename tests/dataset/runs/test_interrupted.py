@@ -17,6 +17,7 @@ from fiftyone_deepcluster.dataset.runs.kv import find, run_store
 from fiftyone_deepcluster.dataset.runs.orphans import find_leftovers, remove_leftovers
 from fiftyone_deepcluster.errors import InputError, RunExistsError, RunLockedError, RunNotFoundError
 from tests.dataset.runs.test_run import state
+from tests.dataset.small_runs import FROZEN
 from tests.observers import Acts, disk_full
 
 LEARNED = {"method": "deepcluster", "n_clusters": 4, "image_size": 16, "batch_size": 32, "device": "cpu"}
@@ -247,3 +248,26 @@ def test_a_folder_in_which_nothing_was_noted_is_removed_unless_a_process_is_at_w
         assert folder.is_dir()
     assert fdc.list_runs(dataset) == []
     assert not folder.exists()
+
+
+def test_a_replacement_whose_run_is_removed_already_keeps_its_rounds(make_digits):
+    dataset = make_digits(30, persistent=True)
+    fdc.cluster(dataset, key="dc", **FROZEN)
+
+    def stop():
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        fdc.cluster(
+            dataset, key="dc", overwrite=True, rounds=1, observer=Acts(stop, phase="write"), **LEARNED
+        )
+    assert run_files.next_dir(dataset, "dc").is_dir()
+    with pytest.raises(RunExistsError, match="interrupted after round 1"):
+        fdc.cluster(dataset, key="dc", **FROZEN)
+    trained = []
+    fdc.cluster(
+        dataset, key="dc", rounds=1, observer=Acts(lambda: trained.append(1), phase="train"), **LEARNED
+    )
+    assert not trained
+    assert not run_files.next_dir(dataset, "dc").exists()
+    assert fdc.load_run(dataset, "dc").record.method == "deepcluster"

@@ -34,6 +34,16 @@ def test_a_run_with_edits_is_not_replaced(dataset, others):
     assert len(fdc.review(dataset, "dc").log()) == 1
 
 
+def test_edits_count_in_a_clone_whose_original_is_gone(dataset):
+    clone = dataset.clone()
+    fdc.delete_run(dataset, "dc")
+    before = clone.values("dc.label")
+    with pytest.raises(RunExistsError, match=r"run 'dc' .* has 1 edit"):
+        fdc.cluster(clone, key="dc", overwrite=True, **FROZEN)
+    assert clone.values("dc.label") == before
+    clone.delete()
+
+
 def test_it_is_replaced_once_the_edits_are_undone(dataset):
     fdc.review(dataset, "dc").undo()
     fdc.cluster(dataset, key="dc", overwrite=True, **{**FROZEN, "n_clusters": 3})

@@ -92,6 +92,16 @@ def test_a_run_whose_files_are_elsewhere_says_so(make_digits, others_folder):
         fdc.resume(dataset, "dc", **QUIET)
 
 
+def test_a_run_without_clusters_has_no_nearest_clusters(make_digits):
+    dataset = make_digits(60, persistent=True)
+    dataset.set_values("pixels", [np.random.default_rng(row).random(8) for row in range(60)])
+    clusterer = {"name": "hdbscan", "min_cluster_size": 50}
+    quiet = {"progress": False, "compute_brain": False, "baselines": False}
+    run = fdc.cluster(dataset, "frozen", "dc", embeddings_field="pixels", clusterer=clusterer, **quiet)
+    assert run.n_clusters == 0
+    assert nearest_numbers(run) == {}
+
+
 def test_a_run_on_given_vectors_has_nearest_clusters(make_digits):
     dataset = make_digits(60, persistent=True)
     dataset.set_values("pixels", [np.random.default_rng(row).random(8) for row in range(60)])
