@@ -140,7 +140,7 @@ def test_a_failure_is_told_and_what_was_typed_is_kept(open_app, dataset):
     assert list_runs(dataset) == []
     part(page, "dc-again-many").click()
     form = page.get_by_role("dialog")
-    expect(typed_in(form, "Run name")).to_have_value("many")
+    expect(typed_in(form, "Name")).to_have_value("many")
     number = typed_in(form, "Number of clusters")
     expect(number).to_have_value("60")
     expect(typed_in(form, "Rounds")).to_have_value("2")
