@@ -90,13 +90,13 @@ def _run_rows(dataset: fo.Dataset, states: dict[str, LiveState], forms: dict[str
         state = states.get(key)
         busy = state is not None and state.busy
         # a run that was replaced is still there while its replacement is made, and if that failed
-        told = state is not None and (busy or state.status == "failed" or key not in finished)
+        shown = state is not None and (busy or state.status == "failed" or key not in finished)
         rows.append(
             {
                 "key": key,
                 "method": _method(dataset, key, finished, state.method if state else ""),
                 "status": _status(key, state, finished, left),
-                "text": _text(state) if state is not None and told else "",
+                "text": _text(state) if state is not None and shown else "",
                 "fraction": state.fraction if state is not None and state.status == "running" else None,
                 "started": None if state is None else state.started,
                 "cancelling": state is not None and state.cancelling,
