@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from fiftyone_deepcluster.core.words import counted
+from fiftyone_deepcluster.core.words import part_of
 from fiftyone_deepcluster.metrics.agreement import agreement, nmi
 from fiftyone_deepcluster.metrics.matching import compact_labels, numbered
 
@@ -60,9 +60,11 @@ class Comparison:
     def sentences(self) -> list[str]:
         """The relation in words: which clusters agree, lie within another, are split, or are merged."""
         n, most = len(self.rows), f"at least {AGREES:.0%}"
+        agreeing = part_of(len(self.agreeing), n, "cluster", "has", "have")
+        within = part_of(len(self.within), n, "cluster", "lies", "lie")
         found = [
-            f"{len(self.agreeing):,} of {counted(n, 'cluster')} have a counterpart: each shares {most} with the other.",
-            f"{len(self.within):,} of {counted(n, 'cluster')} lie in one of the other labeling by {most}.",
+            f"{agreeing} a counterpart: each shares {most} with the other.",
+            f"{within} in one of the other labeling by {most}.",
         ]
         found += [f"{row} is split into {', '.join(parts)}." for row, parts in self.split.items()]
         found += [f"{column} joins {', '.join(parts)}." for column, parts in self.merged.items()]

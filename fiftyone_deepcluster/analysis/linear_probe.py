@@ -228,11 +228,12 @@ def choose_rows(classes: NDArray[np.int64], request: ProbeRequest) -> NDArray[np
     if request.max_images is not None and len(rows) > request.max_images:
         rows = rng(request.seed, "probe").choice(rows, request.max_images, replace=False)
     counts = np.bincount(classes[rows], minlength=1)
-    if (counts >= request.folds).sum() < 2:
+    n_classes = int((counts >= request.folds).sum())
+    if n_classes < 2:
         raise InputError(
-            f"{counted(len(rows), 'image')} have a known class, in "
+            f"{counted(len(rows), 'image has', 'images have')} a known class, in "
             f"{counted(int((counts > 0).sum()), 'class', 'classes')}, of which "
-            f"{int((counts >= request.folds).sum())} have the {request.folds} images that folds={request.folds} "
+            f"{counted(n_classes, 'has', 'have')} the {request.folds} images that folds={request.folds} "
             "needs; at least two such classes are needed: label more images, or lower folds"
         )
     return np.sort(rows[counts[classes[rows]] >= request.folds])

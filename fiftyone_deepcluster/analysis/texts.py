@@ -173,7 +173,7 @@ def topics(texts: Texts, n_topics: int, seed: int) -> NDArray[np.int64]:
     usable = np.asarray(counts.sum(axis=1)).ravel() > 0
     if usable.sum() < n_topics:
         raise InputError(
-            f"{counted(int(usable.sum()), 'text')} share words with others, which is less than the "
+            f"{counted(int(usable.sum()), 'text shares', 'texts share')} words with others, which is less than the "
             f"{counted(n_topics, 'topic')}; lower the number of topics, or give more texts"
         )
     model = LatentDirichletAllocation(n_topics, random_state=seed, learning_method="batch")
@@ -216,7 +216,8 @@ def _counted(
         counts = vectorizer.fit_transform(_one_by_one(texts, rows, observer)).tocsr()
     except ValueError as error:
         raise InputError(
-            f"{all_of(len(rows), 'text')} contain only stop words, numbers and units; name a field that holds reports"
+            f"there are only stop words, numbers and units in {all_of(len(rows), 'text')}; name a field that "
+            "holds reports"
         ) from error
     return rows, counts, vectorizer.get_feature_names_out()
 

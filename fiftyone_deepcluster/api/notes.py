@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from fiftyone_deepcluster.core.record import StopReason
-from fiftyone_deepcluster.core.words import counted
+from fiftyone_deepcluster.core.words import counted, part_of
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping, Sequence
@@ -78,10 +78,11 @@ def kept(initial: NDArray[np.int64] | None, fixed: NDArray[np.bool_], labels: ND
         return []
     out, free = fixed & (initial < 0), ~fixed
     changed = int((labels != initial)[free].sum())
-    no_cluster = f", {int(out.sum()):,} are in no cluster" if out.any() else ""
+    no_cluster = f", {counted(int(out.sum()), 'is', 'are')} in no cluster" if out.any() else ""
     what = "reviewed image kept its cluster", "reviewed images kept their cluster"
     stayed = f"{counted(int((fixed & ~out).sum()), *what)}{no_cluster}"
-    return [f"{stayed}; {changed:,} of the other {int(free.sum()):,} are in another cluster than before"]
+    moved = f"{changed:,} of the other {int(free.sum()):,} {'is' if changed == 1 else 'are'}"
+    return [f"{stayed}; {moved} in another cluster than before"]
 
 
 def without_vectors(vectors: NDArray[np.float32] | None) -> list[str]:
@@ -89,8 +90,8 @@ def without_vectors(vectors: NDArray[np.float32] | None) -> list[str]:
     missing = 0 if vectors is None else int((~np.isfinite(vectors).all(axis=1)).sum())
     if vectors is None or not missing:
         return []
-    what = f"{missing:,} of {counted(len(vectors), 'image')} have no given vector"
-    return [f"{what}; they are clustered by the network's features only"]
+    what = part_of(missing, len(vectors), "image", "has no given vector", "have no given vector")
+    return [f"{what}: clustered by the network's features only"]
 
 
 def not_computed(what: str, error: Exception) -> str:
@@ -163,7 +164,7 @@ def not_held_out(groups: NDArray[np.int64], rounds: Sequence[Round]) -> list[str
         return []
     n_groups = len(np.unique(groups[groups >= 0]))
     reason = f"in {without:,} of {counted(len(rounds), 'round')} no images were held out for testing"
-    what = f"the {counted(n_groups, 'group')}, which are never split, are too few or too uneven"
+    what = f"groups are never split, and {counted(n_groups, 'group is', 'groups are')} too few or too uneven"
     return [f"{reason}: {what} for the requested shares"]
 
 

@@ -101,7 +101,7 @@ def use_of_vectors(method: str) -> str:
 
 def without_vector(method: str) -> str:
     """What the method does with images without such a vector, for the form."""
-    return "are clustered by the network only" if METHODS.get(method).joins_vectors else "will be left out"
+    return "clustered by the network only" if METHODS.get(method).joins_vectors else "left out"
 
 
 def parse_call(params: dict[str, Any], dataset: fo.Dataset) -> ClusterCall:

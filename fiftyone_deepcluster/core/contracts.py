@@ -73,7 +73,7 @@ def as_vectors(values: Any, n: int, who: str) -> torch.Tensor:
     Raises:
         PartError: wrong type, shape or number of rows.
     """
-    need = f"vectors ({n}, D), one row for each of the {counted(n, 'image')}"
+    need = f"vectors ({n}, D), one row for each image"
     found = as_tensor(values, who, need)
     if found.ndim != 2 or len(found) != n or found.shape[1] == 0 or found.is_complex():
         raise PartError(f"{who} returned {described(found)}; return {need}")

@@ -15,6 +15,16 @@ def all_of(n: int, noun: str) -> str:
     return f"the only {noun}" if n == 1 else f"all {n:,} {noun}s"
 
 
+def any_of(n: int, noun: str) -> str:
+    """Any of a number of things, such as "any of the 1,797 images" or "the only image"."""
+    return f"the only {noun}" if n == 1 else f"any of the {n:,} {noun}s"
+
+
+def part_of(n: int, whole: int, noun: str, one: str, several: str) -> str:
+    """Some of a number of things with a verb, such as "1 of 60 images has" or "2 of 60 images have"."""
+    return f"{n:,} of {counted(whole, noun)} {one if n == 1 else several}"
+
+
 def none_of(n: int, noun: str) -> str:
     """None of a number of things, such as "none of the 1,797 images"; without the number if it is 1."""
     return f"none of the {noun}s" if n == 1 else f"none of the {n:,} {noun}s"

@@ -187,7 +187,9 @@ def _reduced(batches: Iterable[tuple[Any, torch.Tensor]], reduction: Reduction) 
 def _log_reduction(what: str, sample: torch.Tensor, reduction: Reduction, wanted: int) -> None:
     kept = sample.shape[1] if reduction.matrix is None else reduction.matrix.shape[1]
     why = (
-        "" if kept == wanted else f" instead of {wanted}, the most that {counted(len(sample), 'image')} allow"
+        ""
+        if kept == wanted
+        else f" instead of {wanted}, the most that {counted(len(sample), 'image allows', 'images allow')}"
     )
     if kept == sample.shape[1] < wanted:
         why = f" instead of {wanted}, since there are no more"

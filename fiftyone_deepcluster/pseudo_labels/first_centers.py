@@ -70,8 +70,9 @@ def different_rows(corpus: Corpus, n_wanted: int, seed: int) -> NDArray[np.int64
         if len(rows) == n_wanted:
             return np.array(rows)
     raise ImagesError(
-        f"{n_wanted:,} clusters need as many different images as initial centers, and the "
-        f"{counted(len(corpus), 'image')} have only {len(rows):,} different ones; lower n_clusters or add images"
+        f"{n_wanted:,} clusters need as many different images as initial centers, and "
+        f"{counted(len(corpus), 'image has', 'images have')} only {counted(len(rows), 'different one')}; "
+        "lower n_clusters or add images"
     )
 
 

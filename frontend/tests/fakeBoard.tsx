@@ -11,7 +11,7 @@ const EVENTS = [
   "load", "strips", "images", "edit", "names", "poll", "in_view", "preview_commit", "preview_split", "show", "color", "similar", "flow",
   "cancel", "show_fields", "show_edits", "rank", "rounds", "audit_load", "audit_poll",
 ];
-const uris = Object.fromEntries(EVENTS.map((name) => [name, name]));
+export const uris = Object.fromEntries(EVENTS.map((name) => [name, name]));
 
 export function cluster(name: string, size: number): Cluster {
   return {

@@ -1,8 +1,11 @@
 // What the panel shows again after the page is reloaded.
 import { cleanup } from "@testing-library/react";
+import React from "react";
 import { describe, expect, it } from "vitest";
 
-import { events, click, fakeBoard, openBoard, openSecondRun, part, world } from "./fakeBoard";
+import { Board } from "../src/components/Board";
+import { answer, events, click, fakeBoard, openBoard, openSecondRun, part, settle, uris, wait, world } from "./fakeBoard";
+import { server } from "./app";
 
 fakeBoard();
 
@@ -45,5 +48,34 @@ describe("after the page is reloaded", () => {
     await openBoard(undefined, { dataset: "d1" });
     expect(lastRun()).toBe(null);
     expect(isShown("clusters")).toBe(true);
+  });
+});
+
+describe("when the App opens another dataset while the panel is open", () => {
+  const kept = (dataset: string): unknown => JSON.parse(sessionStorage.getItem(`fiftyone-deepcluster ${dataset}`) ?? "null");
+
+  it("the run and the tab are those of that dataset, also before its answer is there", async () => {
+    await openBoard(undefined, { dataset: "d2" });
+    click("dc-tab-rounds");
+    cleanup();
+    const { rerender } = await openBoard(undefined, { dataset: "d1" });
+    await openSecondRun();
+    click("dc-tab-compare");
+    let letGo: () => void = () => undefined;
+    const held = new Promise<void>((resolve) => (letGo = resolve));
+    server.answer = async (event, params) => {
+      if (event === "load") await held;
+      return answer(event, params);
+    };
+    rerender(<Board schema={{ view: { ...uris, dataset: "d2" } }} />);
+    await wait(50);
+    expect(kept("d2")).toEqual({ asked: null, run: "dc", tab: "rounds" });
+    expect(part("dc-tab-compare")).toBe(null); // nothing of the other dataset
+    letGo();
+    await settle();
+    expect(lastRun()).toBe("dc");
+    expect(isShown("rounds")).toBe(true);
+    expect(kept("d2")).toEqual({ asked: null, run: "dc", tab: "rounds" });
+    expect(kept("d1")).toEqual({ asked: null, run: "other", tab: "compare" });
   });
 });

@@ -17,7 +17,7 @@ def test_pure_clusters_of_a_finer_labeling_lie_within_those_of_a_coarser_one():
     assert found.merged == {"a": ["a1", "a2"]}
     assert not found.split
     assert found.sentences() == [
-        "1 of 4 clusters have a counterpart: each shares at least 80% with the other.",
+        "1 of 4 clusters has a counterpart: each shares at least 80% with the other.",
         "3 of 4 clusters lie in one of the other labeling by at least 80%.",
         "a joins a1, a2.",
     ]

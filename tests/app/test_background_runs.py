@@ -79,7 +79,7 @@ def test_a_run_goes_on_beside_the_panel_and_is_cancelled(open_app, clustered):
     part(page, "dc-start").click()
     form = page.get_by_role("dialog")
     form.wait_for()
-    fill(page, form, run_name="far", rounds="9000", number_of_clusters="5")
+    fill(page, form, name="far", rounds="9000", number_of_clusters="5")
     execute(form)
     row = part(page, "dc-run-far")
     expect(row).to_contain_text(re.compile(r"round \d+ of 9000"))
@@ -110,7 +110,7 @@ def test_a_run_goes_on_beside_the_panel_and_is_cancelled(open_app, clustered):
 def test_a_run_outlives_the_tab(open_app, dataset):
     page = open_app(dataset)
     form = open_form(page, "Cluster images")
-    fill(page, form, run_name="seen", rounds="3", number_of_clusters="6")
+    fill(page, form, name="seen", rounds="3", number_of_clusters="6")
     with layout_stored(page):
         execute(form)
         expect(part(page, "dc-run-seen")).to_contain_text("deepcluster")
@@ -130,7 +130,7 @@ def test_a_run_outlives_the_tab(open_app, dataset):
 def test_a_failure_is_told_and_what_was_typed_is_kept(open_app, dataset):
     page = open_app(dataset)
     form = open_form(page, "Cluster images")
-    fill(page, form, run_name="many", rounds="2", number_of_clusters="60")
+    fill(page, form, name="many", rounds="2", number_of_clusters="60")
     first = dataset.first()  # as many clusters as images, of which one cannot be read
     first.filepath = first.filepath.replace(".png", ".gone.png")
     first.save()
@@ -140,7 +140,7 @@ def test_a_failure_is_told_and_what_was_typed_is_kept(open_app, dataset):
     assert list_runs(dataset) == []
     part(page, "dc-again-many").click()
     form = page.get_by_role("dialog")
-    expect(typed_in(form, "Run name")).to_have_value("many")
+    expect(typed_in(form, "Name")).to_have_value("many")
     number = typed_in(form, "Number of clusters")
     expect(number).to_have_value("60")
     expect(typed_in(form, "Rounds")).to_have_value("2")

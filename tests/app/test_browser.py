@@ -118,7 +118,7 @@ def test_from_the_form_to_the_clusters(open_app, make_digits):
     show_advanced(form)
     form.get_by_label(re.compile("^Baselines")).uncheck()
     form.get_by_label(re.compile("^Also compute a 2-D map")).uncheck()
-    typed_in(form, "Run name").fill("seen")
+    typed_in(form, "Name").fill("seen")
     execute(form)
 
     expect(part(page, "dc-run-seen")).to_be_visible()
@@ -328,11 +328,11 @@ def test_several_fields_with_vectors_are_chosen_in_a_form(open_app, plugin, make
     page = open_app(dataset)
     form = open_form(page, "Recommend number of clusters")
     expect(form.get_by_text("choose a field with vectors").first).to_be_visible()
-    choice = typed_in(form, "Fields")
+    choice = typed_in(form, "Embeddings")
     for name in ("clip", "dino"):
         choice.click()
         page.get_by_role("option", name=name, exact=True).click()
-    expect(form.get_by_text("1 of 60 images have no vector, and will be left out")).to_be_visible()
+    expect(form.get_by_text("1 of 60 images has no vector: left out")).to_be_visible()
     typed_in(form, "Largest number of clusters").fill("4")
     form.get_by_role("button", name="Recommend", exact=True).click()
     expect(form).to_have_count(0)

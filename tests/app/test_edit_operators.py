@@ -38,7 +38,7 @@ def test_rename_cluster_to_a_name_that_is_there(make_context, clustered):
     one, two = load_run(clustered, "dc").names()[:2]
     params = {"key": "dc", "cluster": one, "new_name": two}
     place = inputs_of(RenameCluster(), make_context(clustered, params)).get_property("new_name")
-    assert "merge" in place.error_message
+    assert 'join the two: "Join"' in place.error_message
 
 
 def test_merge_and_undo(make_context, clustered):

@@ -166,7 +166,7 @@ def test_every_method_runs_with_what_its_form_sends(make_context, make_digits, m
 
 @pytest.mark.parametrize(
     ("key", "complaint"),
-    [("1a", "Run name '1a' cannot be the name of a field"), ("ground_truth", "taken"), ("dc", "replace")],
+    [("1a", "Name '1a' cannot be the name of a field"), ("ground_truth", "taken"), ("dc", "replace")],
 )
 def test_form_checks_the_key_while_it_is_typed(make_context, clustered, key, complaint):
     place = inputs_of(ClusterImages(), make_context(clustered, {"key": key})).get_property("key")

@@ -88,7 +88,7 @@ def test_a_queued_run_that_is_refused_does_not_wait_for_ever(dataset):
     assert work_off(dataset)[0][0] == "failed"
     state = status.read_states(dataset)["later"]
     assert (state.status, state.busy) == ("failed", False)
-    assert "Run name 'later' is taken" in state.error
+    assert "Name 'later' is taken" in state.error
 
     ticket = queue.enter(dataset, "other", "frozen")
 

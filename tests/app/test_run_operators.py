@@ -108,7 +108,7 @@ def test_an_interrupted_run_is_listed_and_can_be_deleted(make_context, broken):
     assert (row["key"], row["method"], row["rounds"]) == ("dc", "deepcluster", "1 of 2")
     assert row["stopped"] == "interrupted, can be resumed"
     inputs = inputs_of(DeleteClusteringRun(), make_context(broken, {"key": "dc"}))
-    assert "checkpoint of 1 rounds" in inputs.get_property("what").view.description
+    assert "checkpoint of 1 round," in inputs.get_property("what").view.description
     assert "nothing" in inputs_of(ShowClusteringRun(), make_context(broken)).properties
     foo.execute_operator(
         names.DELETE_CLUSTERING_RUN, {"dataset": broken}, params={"key": "dc", "confirm": True}
@@ -159,7 +159,7 @@ def test_the_form_offers_to_discard_an_interrupted_run_that_cannot_be_read(make_
     params = {"key": "dc", "method": _SAME, "compute_brain": False}
     inputs = inputs_of(ClusterImages(), make_context(broken, dict(params)))
     assert "cannot be read" in inputs.get_property("key").error_message
-    assert "Discard the interrupted run" in inputs.get_property("overwrite").view.label
+    assert "Discard the interrupted run" in inputs.get_property("overwrite").view.description
     params["overwrite"] = True
     assert not inputs_of(ClusterImages(), make_context(broken, dict(params))).get_property("key").invalid
     assert ClusterImages().execute(make_context(broken, params))["key"] == "dc"
@@ -198,7 +198,7 @@ def test_a_reviewed_run_is_refined_from_its_form(make_context, plugin, make_digi
     edits.mark_reviewed(["cluster-00"])
     inputs = inputs_of(RefineClustering(), make_context(dataset))
     assert inputs.get_property("new_key").default == "dc2"
-    assert "1 of 4 clusters are reviewed" in inputs.get_property("reviewed").view.label
+    assert "1 of 4 clusters is reviewed" in inputs.get_property("reviewed").view.label
     taken = inputs_of(RefineClustering(), make_context(dataset, {"new_key": "dc"}))
     assert taken.get_property("new_key").invalid
     kept = dataset.match({"dc.label": "cluster-00"}).values("id")

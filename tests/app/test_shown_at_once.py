@@ -63,8 +63,8 @@ def test_a_form_says_what_is_wrong_with_a_value_before_it_is_executed(open_app, 
     execute = form.get_by_role("button", name="Execute", exact=True)
     expect(execute).to_be_enabled()
     for label, wrong, reason, right in (
-        ("Run name", "", "Run name '' cannot be the name of a field", "mine"),
-        ("Run name", "my run", "Run name 'my run' cannot be the name of a field", "mine"),
+        ("Name", "", "Name '' cannot be the name of a field", "mine"),
+        ("Name", "my run", "Name 'my run' cannot be the name of a field", "mine"),
         ("Number of clusters", "61", "Number of clusters 61 is more than the 60 images", "6"),
     ):
         typed_in(form, label).fill(wrong)

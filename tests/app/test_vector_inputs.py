@@ -110,7 +110,7 @@ def test_images_without_a_vector_are_counted_in_the_view(make_context, vectors):
     vectors.set_values("dino", values)
     assert "no_vectors" not in chosen(make_context, vectors, ["clip"]).properties
     shown = chosen(make_context, vectors, ["clip", "dino"]).get_property("no_vectors").view
-    assert shown.label == "3 of 60 images have no vector, and will be left out"
+    assert shown.label == "3 of 60 images have no vector: left out"
     assert shown.description == "no vector in 'dino': 2; embeddings_field='dino' has a vector of zeros: 1"
     view = {"view": vectors.limit(40)._serialize()}
     params = {"method": FROZEN, "embeddings_field": ["dino"], "view_target": "CURRENT_VIEW"}
@@ -129,7 +129,7 @@ def test_self_training_takes_one_vector_for_each_image_and_needs_none(make_conte
     assert "'views' has 2 vectors for each image" in place.error_message.replace("['views']", "'views'")
     params["embeddings_field"] = ["dino"]
     shown = inputs_of(ClusterImages(), make_context(vectors, params)).get_property("no_vectors").view
-    assert shown.label == "1 of 60 images have no vector, and are clustered by the network only"
+    assert shown.label == "1 of 60 images has no vector: clustered by the network only"
 
 
 def test_an_open_form_reads_the_vectors_once(make_context, vectors):

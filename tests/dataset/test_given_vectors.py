@@ -158,7 +158,7 @@ def test_self_training_uses_vectors_beside_its_features_and_has_a_network(make_d
     dataset.set_values("emb", [None, *vectors[1:]])
     run = fdc.cluster(dataset[:30], key="dc", embeddings_field="emb", **SELF_TRAINING)
     assert dataset.count("dc.label") == 30, "an image without a vector has a cluster"
-    assert any("1 of 30 images have no given vector" in note for note in run.record.notes)
+    assert any("1 of 30 images has no given vector" in note for note in run.record.notes)
     assert len(dataset.first().dc_embedding) != 5
     assert fdc.assign(dataset[30:], "dc") == 10
     assert dataset.count("dc.label") == 40
@@ -170,7 +170,7 @@ def test_self_training_uses_a_fiftyone_model_beside_its_network(make_digits, tmp
     dataset.set_values("filepath", [str(tmp_path / "black.png"), *dataset.values("filepath")[1:]])
     run = fdc.cluster(dataset, key="dc", model=embedding_model(), **SELF_TRAINING)
     assert (run.settings["model"], dataset.count("dc.label")) == ("Embedding", 30)
-    assert any("1 of 30 images have no given vector" in note for note in run.record.notes)
+    assert any("1 of 30 images has no given vector" in note for note in run.record.notes)
     plain = fdc.cluster(dataset, key="plain", **SELF_TRAINING)
     assert len(dataset.first().dc_embedding) == len(dataset.first().plain_embedding), (
         "the network's own vectors"

@@ -77,5 +77,5 @@ def test_resume_what_is_not_there_or_was_edited(make_digits):
         fdc.resume(dataset, "dc", rounds=2, progress=False)
     edits.undo()
     dataset.delete_samples(dataset.first().id)
-    with pytest.raises(RunError, match="1 of the run's 40 images were deleted"):
+    with pytest.raises(RunError, match="1 of 40 images was deleted"):
         fdc.resume(dataset, "dc", rounds=2, progress=False)

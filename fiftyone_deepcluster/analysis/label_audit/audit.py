@@ -25,7 +25,7 @@ from fiftyone_deepcluster.analysis.label_audit.result import LabelAudit, conclud
 from fiftyone_deepcluster.core import arguments
 from fiftyone_deepcluster.core.devices import choose_compute
 from fiftyone_deepcluster.core.progress import observer_or_silent
-from fiftyone_deepcluster.core.words import none_of
+from fiftyone_deepcluster.core.words import counted, none_of
 from fiftyone_deepcluster.errors import InputError
 
 if TYPE_CHECKING:
@@ -172,6 +172,7 @@ def _check_classes(names: Sequence[str], given: NDArray[np.int64], rows: NDArray
     if len(names) == 1:
         raise InputError(f"all labels are {arguments.short(names[0])}; labels of one class cannot be audited")
     raise InputError(
-        f"{n_usable:,} images with a label and a vector, in {int((counts > 0).sum()):,} classes, of which {big} have "
-        f"{FEWEST} or more; at least two such classes are needed: label more images, or merge classes"
+        f"{counted(n_usable, 'image')} with a label and a vector, in {int((counts > 0).sum()):,} classes, of "
+        f"which {counted(big, 'has', 'have')} {FEWEST} or more; at least two such classes are needed: label more "
+        "images, or merge classes"
     )

@@ -109,9 +109,9 @@ def _add_features(inputs: types.Object, ctx: foo.ExecutionContext) -> None:
         ctx.view,
         label_field if label_field in fields.object_fields(ctx.dataset) else None,
         none="none",
-        label="Vectors",
-        description="Vectors of several fields, and the features of the run, are each scaled to a mean length of 1 and "
-        "joined.",
+        label="Embeddings",
+        description="Fields with vectors. Vectors of several fields, and the features of the run, are each scaled to a "
+        "mean length of 1 and joined.",
     )
     run = values.text(ctx.params, "run") if "run" in ctx.params or not runs else runs[-1]
     if run is None and values.one_or_more(ctx.params, vector_inputs.VECTORS) is None:
@@ -136,7 +136,7 @@ def _add_key(inputs: types.Object, ctx: foo.ExecutionContext) -> None:
     from fiftyone_deepcluster.dataset.audit.audit import list_audits
     from fiftyone_deepcluster.dataset.runs.kept_edits import check_may_replace
 
-    inputs.str("key", default=_KEY, label="Key", description="Name of the audit and prefix of its fields.")
+    inputs.str("key", default=_KEY, label="Name", description="Name of the audit, and prefix of its fields.")
     key = values.name_or(ctx.params, "key", _KEY)
     try:
         check_key(key)
@@ -144,8 +144,8 @@ def _add_key(inputs: types.Object, ctx: foo.ExecutionContext) -> None:
             inputs.bool(
                 "overwrite",
                 default=False,
-                label=f"Replace the audit {key!r}",
-                description="Its fields are deleted. An audit with decisions is not replaced.",
+                label="Replace",
+                description=f"Delete the fields of the audit {key!r}. An audit with decisions is not replaced.",
                 view=types.CheckboxView(),
             )
             if not values.switch(ctx.params, "overwrite"):

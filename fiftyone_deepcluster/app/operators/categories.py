@@ -46,7 +46,7 @@ class FindKeyWords(JobOperator):
                 "text_field",
                 known,
                 default=default,
-                label="Reports",
+                label="Text field",
                 description="String field with the reports. Words are shown unfiltered: remove personal names first.",
             )
             inputs.int("n_words", default=_WORDS, min=1, max=_MOST_WORDS, label="Words per cluster")

@@ -56,13 +56,16 @@ class ClusterImages(JobOperator):
         chosen = forms.part_values(field.parts, given, field.default)
         problems = forms.problems(field.parts, field, given) or name_problems(chosen)
         options = None if problems else METHODS.parse(chosen)
-        if options is not None and (too_many := _too_many_clusters(ctx, options)):
+        samples = shared_inputs.target_of(ctx)
+        n = _count(ctx, samples)
+        if options is not None and n is not None and (too_many := _too_many_clusters(options, n)):
             problems = {forms.path_of_option(field.parts, field, given, "n_clusters"): too_many}
         forms.add_heading(inputs, "What")
         inputs.view_target(ctx, action_description="Cluster")
-        _add_fields(inputs, ctx, chosen["name"])
+        _add_fields(inputs, ctx, samples, chosen["name"])
         add_run_name(inputs, ctx)
-        _add_size(inputs, ctx, options)
+        if n is not None:
+            _add_size(inputs, ctx, estimate_text(samples, n, options, objects=_objects(ctx)))
         _add_number(inputs, ctx, chosen["name"])
         forms.add_part(inputs, field, given)
         if given is not None:
@@ -117,11 +120,8 @@ class ClusterImages(JobOperator):
         )
 
 
-def _too_many_clusters(ctx: foo.ExecutionContext, options: Options) -> str:
-    """What is wrong with the number of clusters for the images of the view; empty: nothing."""
-    n = _count(ctx)
-    if n is None:
-        return ""
+def _too_many_clusters(options: Options, n: int) -> str:
+    """What is wrong with the number of clusters for ``n`` images; empty: nothing."""
     try:
         check_number(options, n)
     except OptionsError as error:
@@ -129,21 +129,21 @@ def _too_many_clusters(ctx: foo.ExecutionContext, options: Options) -> str:
     return ""
 
 
-def _count(ctx: foo.ExecutionContext) -> int | None:
+def _objects(ctx: foo.ExecutionContext) -> bool:
+    """Whether the images are objects of a field."""
+    return values.text(ctx.params, "patches_field") is not None
+
+
+def _count(ctx: foo.ExecutionContext, samples: fo.core.collections.SampleCollection) -> int | None:
     """Number of images, or of objects; None where the field of the objects cannot be used."""
     patches_field = values.text(ctx.params, "patches_field")
     if patches_field is not None and patches_field not in fields.object_fields(ctx.dataset):
         return None  # the error message of the call says what is wrong
-    return count_images(shared_inputs.target_of(ctx), patches_field)
+    return count_images(samples, patches_field)
 
 
-def _add_size(inputs: types.Object, ctx: foo.ExecutionContext, options: Options | None) -> None:
+def _add_size(inputs: types.Object, ctx: foo.ExecutionContext, text: str) -> None:
     """Add the number of images, and an estimate of the run time."""
-    n = _count(ctx)
-    if n is None:
-        return
-    objects = values.text(ctx.params, "patches_field") is not None
-    text = estimate_text(shared_inputs.target_of(ctx), n, options, objects=objects)
     about = "The run continues in the background, even if this tab is closed; the Clusters panel shows its progress."
     inputs.view("size", types.Notice(label=text, description=about))
     if not ctx.dataset.persistent:
@@ -177,7 +177,12 @@ def _add_number(inputs: types.Object, ctx: foo.ExecutionContext, method: str) ->
     inputs.view("number", types.Notice(label=f"Number of clusters: {found.advice}", description=about))
 
 
-def _add_fields(inputs: types.Object, ctx: foo.ExecutionContext, method: str) -> None:
+def _add_fields(
+    inputs: types.Object,
+    ctx: foo.ExecutionContext,
+    samples: fo.core.collections.SampleCollection,
+    method: str,
+) -> None:
     """Add the inputs for slices and fields; each only if the dataset has something to choose from."""
     _add_sources(inputs, ctx)
     patches_field = values.text(ctx.params, "patches_field")
@@ -186,7 +191,7 @@ def _add_fields(inputs: types.Object, ctx: foo.ExecutionContext, method: str) ->
         vector_inputs.add_vectors(
             inputs,
             ctx,
-            shared_inputs.target_of(ctx),
+            samples,
             patches_field,
             none="none",
             without=without_vector(method),

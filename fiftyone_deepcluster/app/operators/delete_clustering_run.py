@@ -8,6 +8,7 @@ import fiftyone.operators as foo
 from fiftyone.operators import types
 
 from fiftyone_deepcluster.app.operators import shared_inputs, values
+from fiftyone_deepcluster.core.words import counted
 from fiftyone_deepcluster.errors import InputError
 
 if TYPE_CHECKING:
@@ -38,9 +39,7 @@ class DeleteClusteringRun(foo.Operator):
         if key:
             what = _what(ctx.dataset, key)
             inputs.view("what", types.Warning(label="This will be deleted", description=what))
-            inputs.bool(
-                "confirm", default=False, label=f"Delete {key!r} permanently", view=types.CheckboxView()
-            )
+            inputs.bool("confirm", default=False, label="Delete permanently", view=types.CheckboxView())
             if not values.switch(ctx.params, "confirm"):
                 inputs.get_property("confirm").invalid = True
         return shared_inputs.form(inputs, "Delete clustering run", "Delete")
@@ -82,10 +81,10 @@ def _what_of(run: Run) -> str:
 
     fields = ", ".join(root for root in run.fields.roots() if run.dataset.get_field(root) is not None)
     edits = len(review(run.dataset, run.key).log())
-    log = f", and the log of {edits} edits" if edits else ""
+    log = f", and the log of {counted(edits, 'edit')}" if edits else ""
     return (
         f"The fields {fields} of {run.fields.counted(run.n_samples)}; the brain runs {run.fields.viz_key} and "
-        f"{run.fields.sim_key}; the record of {len(run.rounds)} rounds; its checkpoint and model{log}. "
+        f"{run.fields.sim_key}; the record of {counted(len(run.rounds), 'round')}; its checkpoint and model{log}. "
         "Images, and labels written to other fields, are kept."
     )
 
@@ -96,6 +95,6 @@ def _what_is_left(left: Interrupted | None) -> str:
         return "The record that it failed or was cancelled; it left no other data."
     parts = [f"the fields {', '.join(left.fields)}"] if left.fields else []
     if left.resumable:
-        parts.append(f"the checkpoint of {left.rounds} rounds, from which it could be resumed")
+        parts.append(f"the checkpoint of {counted(left.rounds, 'round')}, from which it could be resumed")
     what = ", and ".join(parts) or "its files"
     return f"Data of the interrupted run: {what}. Images, and labels in other fields, are kept."

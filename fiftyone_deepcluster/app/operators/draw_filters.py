@@ -51,7 +51,14 @@ class DrawFilters(JobOperator):
                 _units(ctx)
             except InputError as error:
                 shared_inputs.complain(inputs, "units", error)
-            inputs.int("steps", default=_STEPS, min=1, max=_MOST_STEPS, label="Gradient ascent steps")
+            inputs.int(
+                "steps",
+                default=_STEPS,
+                min=1,
+                max=_MOST_STEPS,
+                label="Steps",
+                description="Of gradient ascent.",
+            )
         return shared_inputs.form(inputs, "Draw filters", "Draw")
 
     def job(self, ctx: foo.ExecutionContext) -> Job:

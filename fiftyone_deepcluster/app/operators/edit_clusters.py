@@ -121,7 +121,8 @@ class LabelCluster(foo.Operator):
             inputs.bool(
                 "overwrite",
                 default=False,
-                label="Overwrite existing labels",
+                label="Replace",
+                description="Replace labels that the field has already.",
                 view=types.SwitchView(),
             )
             count = partial(edit.label_cluster, overwrite=overwrite, dry_run=True)
@@ -160,7 +161,7 @@ class UndoEdit(foo.Operator):
         inputs = types.Object()
         edit = _begin_form(inputs, ctx)
         if edit:
-            inputs.int("steps", default=1, min=1, label="Number of edits to undo")
+            inputs.int("steps", default=1, min=1, label="Steps", description="Number of edits to undo.")
             standing = [entry for entry in reversed(edit.log()) if not entry.undone]
             going = standing[: values.number(ctx.params, "steps", 1, least=1)]
             text = "; ".join(entry.text for entry in going) or "There is nothing to undo"
@@ -237,7 +238,9 @@ def _preview(inputs: types.Object, at: str, count: Callable[..., Change], *given
 def change_text(change: Change) -> str:
     """Numbers of images that change and that keep their label."""
     text = f"{change.counted} would change"
-    return f"{text}; {change.n_kept:,} keep the label they have" if change.n_kept else text
+    if not change.n_kept:
+        return text
+    return f"{text}; {change.n_kept:,} {'keeps the label it has' if change.n_kept == 1 else 'keep the label they have'}"
 
 
 def undone_text(entry: Edit) -> str:

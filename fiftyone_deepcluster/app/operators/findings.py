@@ -44,8 +44,8 @@ def add_label_field(inputs: types.Object, ctx: foo.ExecutionContext, run: Run, n
         known,
         none=none,
         default=default,
-        label="Known classes",
-        description="Used for evaluation only, never for training.",
+        label="Labels",
+        description="Known classes. Used for evaluation only, never for training.",
     )
 
 

@@ -10,6 +10,7 @@ from fiftyone.operators import types
 from fiftyone_deepcluster.app import names
 from fiftyone_deepcluster.app.operators import shared_inputs, values
 from fiftyone_deepcluster.app.operators.job_operator import JobOperator
+from fiftyone_deepcluster.core.words import counted
 from fiftyone_deepcluster.errors import InputError
 
 if TYPE_CHECKING:
@@ -111,7 +112,9 @@ def _target_text(ctx: foo.ExecutionContext) -> str:
     except InputError:
         return "Choose another name for the new dataset"
     if name is None:
-        return f"The images are added to {ctx.dataset.name!r}, which has {len(ctx.dataset):,} samples"
+        return (
+            f"The images are added to {ctx.dataset.name!r}, which has {counted(len(ctx.dataset), 'sample')}"
+        )
     if fo.dataset_exists(name):
         return f"The images are added to {name!r}, which exists"
     return f"A dataset {name!r} is created from the images"

@@ -116,7 +116,7 @@ def _add_fields(inputs: types.Object, ctx: foo.ExecutionContext) -> None:
         samples,
         none="none",
         single=True,
-        label="Fields",
+        label="Embeddings",
         description=f"Fields with precomputed vectors. {JOINED}",
     )
     chosen = values.one_or_more(ctx.params, VECTORS)

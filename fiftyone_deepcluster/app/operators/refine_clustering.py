@@ -9,6 +9,7 @@ from fiftyone.operators import types
 
 from fiftyone_deepcluster.app.operators import shared_inputs, values
 from fiftyone_deepcluster.app.operators.job_operator import JobOperator
+from fiftyone_deepcluster.core.words import counted, part_of
 
 if TYPE_CHECKING:
     from fiftyone_deepcluster.dataset.background import Job
@@ -39,7 +40,7 @@ class RefineClustering(JobOperator):
         if key is not None:
             _add_progress(inputs, ctx, key)
             _add_new_key(inputs, ctx, key)
-            inputs.int("rounds", min=1, label="Number of rounds", description="Empty: up to 5.")
+            inputs.int("rounds", min=1, label="Rounds", description="Empty: up to 5.")
             inputs.float(
                 "reviewed_weight",
                 label="Weight of reviewed images",
@@ -82,7 +83,9 @@ def _add_new_key(inputs: types.Object, ctx: foo.ExecutionContext, key: str) -> N
     from fiftyone_deepcluster.dataset.runs import storage
     from fiftyone_deepcluster.dataset.runs.run import free_key
 
-    inputs.str("new_key", default=free_key(ctx.dataset, key), label="Name of the new run")
+    inputs.str(
+        "new_key", default=free_key(ctx.dataset, key), label="New name", description="Name of the new run."
+    )
     names = storage.fields_of(ctx.dataset, key)
     new_names = type(names)(_new_key(ctx, key), names.patches_field)
     shared_inputs.check_new_key(inputs, "new_key", ctx.dataset, new_names)
@@ -93,9 +96,7 @@ def _add_progress(inputs: types.Object, ctx: foo.ExecutionContext, key: str) -> 
     from fiftyone_deepcluster.dataset.review.review import review
 
     done = review(ctx.dataset, key).progress()
-    images = f"{done.n_images_reviewed:,} of {done.n_images:,} images"
-    text = (
-        f"{done.n_reviewed} of {done.n_clusters} clusters are reviewed, {images}. They keep their cluster, and so do "
-        "images that were moved."
-    )
+    clusters = part_of(done.n_reviewed, done.n_clusters, "cluster", "is reviewed", "are reviewed")
+    images = f"{done.n_images_reviewed:,} of {counted(done.n_images, 'image')}"
+    text = f"{clusters}, {images}. These images keep their cluster, and so do images that were moved."
     inputs.view("reviewed", types.Notice(label=text))

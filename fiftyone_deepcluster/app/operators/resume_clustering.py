@@ -39,7 +39,7 @@ class ResumeClustering(JobOperator):
         keys = shared_inputs.known_keys(ctx.dataset)
         if shared_inputs.add_run(inputs, ctx, keys):
             inputs.int(
-                "rounds", min=1, label="Total number of rounds", description="Empty: the run's own setting."
+                "rounds", min=1, label="Rounds", description="Total number. Empty: the run's own setting."
             )
             inputs.float("max_minutes", label="Time limit (minutes)", description="Empty: no limit.")
         return shared_inputs.form(inputs, "Resume clustering", "Resume")

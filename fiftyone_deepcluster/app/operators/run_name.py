@@ -28,8 +28,8 @@ def add_run_name(inputs: types.Object, ctx: foo.ExecutionContext) -> None:
     inputs.str(
         "key",
         default=default,
-        label="Run name",
-        description="Also the name of the field that the clusters are written to.",
+        label="Name",
+        description="Name of the run, and of the field that the clusters are written to.",
     )
     left = interrupted_runs(ctx.dataset).get(key)
     state = status.read_states(ctx.dataset).get(key)
@@ -51,7 +51,13 @@ def add_run_name(inputs: types.Object, ctx: foo.ExecutionContext) -> None:
 def _add_overwrite(inputs: types.Object, ctx: foo.ExecutionContext, key: str) -> None:
     from fiftyone_deepcluster.dataset.runs.kept_edits import check_may_replace
 
-    inputs.bool("overwrite", default=False, label=f"Replace the run {key!r}", view=types.SwitchView())
+    inputs.bool(
+        "overwrite",
+        default=False,
+        label="Replace",
+        description=f"Replace the run {key!r}.",
+        view=types.SwitchView(),
+    )
     if not values.switch(ctx.params, "overwrite"):
         shared_inputs.complain(
             inputs, "key", f"the run {key!r} exists already; choose another name, or replace it"
@@ -94,7 +100,11 @@ def _add_interrupted(inputs: types.Object, ctx: foo.ExecutionContext, left: Inte
 def _add_discard(inputs: types.Object, ctx: foo.ExecutionContext, left: Interrupted, reason: str) -> None:
     """Add a switch to discard an interrupted run; the name is invalid for a reason while it is off."""
     inputs.bool(
-        "overwrite", default=False, label=f"Discard the interrupted run {left.key!r}", view=types.SwitchView()
+        "overwrite",
+        default=False,
+        label="Replace",
+        description=f"Discard the interrupted run {left.key!r}.",
+        view=types.SwitchView(),
     )
     if not values.switch(ctx.params, "overwrite"):
         shared_inputs.complain(inputs, "key", reason)

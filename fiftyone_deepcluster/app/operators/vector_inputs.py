@@ -10,6 +10,7 @@ from fiftyone.operators import execution_cache, types
 
 from fiftyone_deepcluster.app.estimate import count_images
 from fiftyone_deepcluster.app.operators import fields, shared_inputs, values
+from fiftyone_deepcluster.core.words import part_of
 from fiftyone_deepcluster.errors import DeepClusterError
 
 if TYPE_CHECKING:
@@ -32,7 +33,7 @@ def add_vectors(
     patches_field: str | None = None,
     *,
     none: str,
-    without: str = "will be left out",
+    without: str = "left out",
     single: bool = False,
     **about: Any,
 ) -> None:
@@ -93,7 +94,7 @@ def _add_findings(inputs: types.Object, found: dict[str, str], without: str) -> 
     elif found["missing"]:
         inputs.view(
             "no_vectors",
-            types.Warning(label=f"{found['missing']}, and {without}", description=found["reasons"]),
+            types.Warning(label=f"{found['missing']}: {without}", description=found["reasons"]),
         )
 
 
@@ -125,11 +126,7 @@ def _read(
     except DeepClusterError as error:
         return {**found, "error": str(error)}
     if missing:
-        found["missing"] = f"{missing.total():,} of {_counted(samples)} have no vector"
+        n = count_images(samples, None)
+        found["missing"] = part_of(missing.total(), n, "image", "has no vector", "have no vector")
         found["reasons"] = "; ".join(f"{reason}: {n:,}" for reason, n in missing.items())
     return found
-
-
-def _counted(samples: fo.core.collections.SampleCollection) -> str:
-    n = count_images(samples, None)
-    return f"{n:,} image{'' if n == 1 else 's'}"

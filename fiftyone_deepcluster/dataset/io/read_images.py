@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from fiftyone_deepcluster.core import arguments
 from fiftyone_deepcluster.core.disk import is_refused
-from fiftyone_deepcluster.core.words import none_of
+from fiftyone_deepcluster.core.words import none_of, part_of
 from fiftyone_deepcluster.dataset.io.source import SampleSource
 from fiftyone_deepcluster.dataset.runs import storage
 from fiftyone_deepcluster.errors import ImagesError, InputError
@@ -257,7 +257,8 @@ def _check_contents(source: SampleSource) -> None:
 
 def _not_images(source: SampleSource, paths: list[str]) -> str:
     kind = source.samples.media_type
-    return f"{len(paths):,} of {len(source):,} files are not images (media type {kind!r}), such as {paths[0]}"
+    what = part_of(len(paths), len(source), "file", "is no image", "are not images")
+    return f"{what} (media type {kind!r}), such as {paths[0]}"
 
 
 def _media_types(source: SampleSource) -> list[str | None]:

@@ -10,7 +10,7 @@ from fiftyone_deepcluster.api.fit_arguments import check_range, check_varied, jo
 from fiftyone_deepcluster.backbones.downloads import download_problem
 from fiftyone_deepcluster.core import arguments
 from fiftyone_deepcluster.core.progress import observer_or_silent, stop_if_cancelled
-from fiftyone_deepcluster.core.words import counted
+from fiftyone_deepcluster.core.words import any_of
 from fiftyone_deepcluster.dataset.io.read_fields import read_embeddings
 from fiftyone_deepcluster.dataset.io.read_images import collect_images
 from fiftyone_deepcluster.errors import DeepClusterError, InputError, OptionsError
@@ -173,8 +173,8 @@ def model_vectors(
         ) from error
     if not np.isfinite(vectors).reshape(len(vectors), -1).all(axis=1).any():
         raise InputError(
-            f"model={arguments.short(name)} gave no vector of finite numbers for any of the "
-            f"{counted(len(vectors), 'image')}; "
+            f"model={arguments.short(name)} gave no vector of finite numbers for "
+            f"{any_of(len(vectors), 'image')}; "
             "FiftyOne logs the error of each image on which a model fails. Check the model on one image, or choose "
             "another one"
         )

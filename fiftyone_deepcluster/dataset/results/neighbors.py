@@ -356,10 +356,10 @@ def _row_of(run: Run, source: SampleSource, image: object) -> int:
     if image_id not in source.ids:
         what = "object" if run.patches_field else "sample"
         shown = arguments.short(image if isinstance(image, str) or not hasattr(image, "id") else image_id)
-        raise InputError(
-            f"sample_id={shown} is not the id of a {what} of run {run.key!r}; give one of its "
-            f"{counted(len(source), f'{what} id')}"
+        known = (
+            f"its only {what} id" if len(source) == 1 else f"one of its {counted(len(source), f'{what} id')}"
         )
+        raise InputError(f"sample_id={shown} is not the id of a {what} of run {run.key!r}; give {known}")
     return source.ids.index(image_id)
 
 

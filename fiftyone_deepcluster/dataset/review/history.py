@@ -125,6 +125,6 @@ class EditHistory:
 
 def _not_in_clone(run: KeptRun, n_edits: int) -> RunError:
     return RunError(
-        f"{counted(n_edits, 'edit')} of run {run.key!r} made before {run.dataset.name!r} was cloned cannot be "
-        "undone, as their log is not here: the dataset that it was cloned from was deleted, or has undone them since"
+        f"{counted(n_edits, 'edit')} of run {run.key!r} made before {run.dataset.name!r} was cloned cannot be undone: "
+        "the dataset that it was cloned from, which has their log, was deleted, or has undone them since"
     )

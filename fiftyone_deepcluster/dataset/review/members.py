@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from fiftyone_deepcluster.core.arguments import listed, short
+from fiftyone_deepcluster.core.words import none_of
 from fiftyone_deepcluster.dataset.review.clusters import aggregate
 from fiftyone_deepcluster.dataset.review.old_values import Old
 from fiftyone_deepcluster.errors import InputError
@@ -80,7 +81,7 @@ def members_of(
             ("run", "run has clustered") if names.kind == "clusters" else ("audit", "audit has judged")
         )
         raise InputError(
-            f"none of the {names.counted(len(ids))} belongs to {what} {run.key!r}; choose {names.unit}s that the {done}"
+            f"{none_of(len(ids), names.unit)} belongs to {what} {run.key!r}; choose {names.unit}s that the {done}"
         )
     return found
 

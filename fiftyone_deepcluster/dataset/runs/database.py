@@ -84,7 +84,7 @@ class DatabaseNeeded:
         if error is None or not is_away(error):
             return
         key = self._key()
-        about = f" the call with key={key!r}" if key else ""
+        about = f" the call for {key!r}" if key else ""
         raise DatabaseAwayError(
             f"FiftyOne's database does not answer{about} ({reason_away(error)}). Start it (if FiftyOne started it, "
             f"restart Python; fiftyone-deepcluster doctor --deep checks it), then {self._way_out}"

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from fiftyone_deepcluster.api.resuming import MAY_CHANGE
 from fiftyone_deepcluster.core import arguments, checkpoints
-from fiftyone_deepcluster.core.words import counted
+from fiftyone_deepcluster.core.words import counted, part_of
 from fiftyone_deepcluster.dataset.io.fields import FieldNames, is_key
 from fiftyone_deepcluster.dataset.io.inputs import read_inputs
 from fiftyone_deepcluster.dataset.io.read_fields import NoFieldError
@@ -221,7 +221,7 @@ def select_images(dataset: fo.Dataset, job: run_files.ClusterJob) -> SampleSourc
     source = collect_images(everything, media_field=media_field_of(job.header.settings), ids=job.ids)
     if len(source) < len(job.ids):
         raise RunError(
-            f"{len(job.ids) - len(source):,} of the run's {counted(len(job.ids), 'image')} were deleted from "
+            f"{part_of(len(job.ids) - len(source), len(job.ids), 'image', 'was', 'were')} deleted from "
             f"{dataset.name!r}, so its checkpoint cannot be used; {storage.AGAIN}"
         )
     return source

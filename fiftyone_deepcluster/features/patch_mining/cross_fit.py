@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 
+from fiftyone_deepcluster.core.words import counted
 from fiftyone_deepcluster.errors import InputError
 from fiftyone_deepcluster.features.patch_mining.patches import CELLS, strongest
 from fiftyone_deepcluster.features.streaming import collect_values, fit_reduction, fitted_rows, reduce_rest
@@ -211,8 +212,8 @@ def check_halves(half: NDArray[np.int64]) -> None:
     """Raise InputError if the images ``half`` (S,) are all in one half."""
     if not 0 < half.sum() < len(half):
         raise InputError(
-            f"cross_fit=True: {len(half)} images are all in one half; give more images, raise sample, or set "
-            "cross_fit=False"
+            f"cross_fit=True: {counted(len(half), 'image is', 'images are all')} in one half; give more images, "
+            "raise sample, or set cross_fit=False"
         )
 
 

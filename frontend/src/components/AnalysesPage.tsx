@@ -139,7 +139,7 @@ function Tree({ nodes, onNode }: { nodes: readonly TreeNode[]; onNode(clusters: 
         {drawn.map(({ node, depth, start }) => (
           <Box
             key={`${node.name} ${node.leaf}`}
-            title={`${node.name}: ${number(node.size)} images\n${node.leaf ? "" : node.clusters.join(", ")}`}
+            title={`${node.name}: ${number(node.size)} ${node.size === 1 ? "image" : "images"}\n${node.leaf ? "" : node.clusters.join(", ")}`}
             data-cy={`dc-node-${node.name}`}
             onClick={() => onNode(node.clusters)}
             sx={{ position: "absolute", overflow: "hidden", whiteSpace: "nowrap", px: 0.5, cursor: "pointer", boxSizing: "border-box", border: "1px solid", borderColor: "background.paper", lineHeight: `${LEVEL - 4}px` }}

@@ -11,7 +11,7 @@ import { BINDINGS, MOVES, commandOf, type Command } from "../model/keys";
 import { Memory, textOrNull } from "../model/memory";
 import { NOTHING, chosen, clearSelection, countSelected, selectAll, type Selection } from "../model/selection";
 import { units } from "../model/units";
-import { useAsk } from "../model/useAsk";
+import { useAsk, type Asking } from "../model/useAsk";
 import { useBoard, type Board as BoardState } from "../model/useBoard";
 import { AnalysesPage } from "./AnalysesPage";
 import { AuditTab } from "./audit/AuditTab";
@@ -38,11 +38,17 @@ const TAB_NAMES = Object.keys(TABS) as TabName[];
 
 /** The "Clusters" panel: overview, one cluster, rounds, comparison, label audit and runs. */
 export function Board({ schema }: { schema?: { view?: Record<string, unknown> } }) {
-  const { ask, isShowing } = useAsk(schema?.view ?? {});
-  const board = useBoard(ask);
-  const { load } = board;
+  const asking = useAsk(schema?.view ?? {});
   const asked = textOrNull(schema?.view?.["run"]);
   const dataset = textOrNull(schema?.view?.["dataset"]) ?? "";
+  // another dataset has its own runs, tab and messages: nothing of the last one may be shown, edited or kept for it
+  return <BoardOf key={JSON.stringify([dataset, asked])} asking={asking} asked={asked} dataset={dataset} />;
+}
+
+function BoardOf({ asking, asked, dataset }: { asking: Asking; asked: string | null; dataset: string }) {
+  const { ask, isShowing } = asking;
+  const board = useBoard(ask);
+  const { load } = board;
   const memory = React.useMemo(() => new Memory(dataset, asked), [dataset, asked]);
   React.useEffect(() => void load(memory.read().run ?? asked), [load, memory, asked]);
   const shown = board.run?.key ?? null;

@@ -65,7 +65,7 @@ export function Header({ board, colors }: { board: Board; colors: Colors }) {
 function Step(props: { board: Board; verb: "undo" | "redo"; text: string | null; shown: string; keys: string }) {
   const { board, verb, text, shown, keys } = props;
   const { lost } = board.history;
-  const why = verb === "undo" && lost > 0 ? `${number(lost)} edits were made before the dataset was cloned, and cannot be undone` : `Nothing to ${verb}`;
+  const why = verb === "undo" && lost > 0 ? `${number(lost)} ${lost === 1 ? "edit was" : "edits were"} made before the dataset was cloned, and cannot be undone` : `Nothing to ${verb}`;
   return (
     <Tooltip title={text === null ? why : `${shown}: ${text} (${keys})`}>
       <span>

@@ -14,7 +14,7 @@ const POLLS = new Set<string>(["poll", "audit_poll"]);
 const VIEWS = new Set<string>(["show", "show_pair", "show_unit", "show_node"]);
 const LONGEST_WAIT = 10_000; // milliseconds until the next view is sent without an answer to the last
 
-interface Asking {
+export interface Asking {
   /** Sends an event to the Python panel and returns its answer. */
   ask: Ask;
   /** Whether a view for the grid was asked for and is not answered yet. */

@@ -78,7 +78,7 @@ def test_rejected_images_are_noise_and_come_back(dataset):
             "is not a list of ids; give ids, or a view",
         ),
         (lambda edits: review(edits.run.dataset, "dc", user=3), "user=3 is not a name"),
-        (lambda edits: edits.move(["5" * 24], to="a"), "none of the 1 image belongs to run 'dc'"),
+        (lambda edits: edits.move(["5" * 24], to="a"), "none of the images belongs to run 'dc'"),
         (lambda edits: edits.move(cluster="cluster-00", to="noise"), "reserved"),
         (lambda edits: edits.reject(cluster="cluster-77"), "no cluster 'cluster-77'"),
         (lambda edits: edits.split("cluster-00", 1), "n_clusters=1: give 2 to 10"),

@@ -51,7 +51,7 @@ def test_the_error_names_the_run_that_the_call_is_about(found):
     assert {"cluster", "resume", "load_run", "delete_run", "Run.clusters", "Review.rename"} <= errors.keys()
     assert {"list_runs", "review"} & about_none == {"list_runs"}
     assert not {name for name in about_none if name.startswith(("Run.", "Review.", "Audit.", "LabelReview."))}
-    assert "does not answer the call with key='" in errors["cluster"]
+    assert "does not answer the call for '" in errors["cluster"]
 
 
 @pytest.mark.slow
@@ -81,7 +81,7 @@ def test_a_second_outage_is_noticed_again(caplog):
 def test_an_edit_that_loses_the_database_is_completed_by_the_next(found):
     edit = found["edit"]
     assert edit["error"].startswith(
-        "DatabaseAwayError: FiftyOne's database does not answer the call with key='dc' ("
+        "DatabaseAwayError: FiftyOne's database does not answer the call for 'dc' ("
     )
     assert edit["error"].endswith(
         "look at log(): the next edit completes an edit that is listed there; repeat one that is not"

@@ -14,6 +14,7 @@ from fiftyone_deepcluster.app.panels.answers.common import (
 )
 from fiftyone_deepcluster.app.panels.answers.runs import rows_of
 from fiftyone_deepcluster.app.wording import in_app_words
+from fiftyone_deepcluster.core.words import counted
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -121,8 +122,8 @@ def _sentence(run: Run) -> str:
     found = [
         record.method,
         run.fields.counted(record.n_images),
-        f"{record.n_clusters} clusters",
-        f"{len(record.rounds)} round{'' if len(record.rounds) == 1 else 's'}",
+        counted(record.n_clusters, "cluster"),
+        counted(len(record.rounds), "round"),
     ]
     truth = record.rounds[-1].truth if record.rounds else None
     if truth is not None:

@@ -70,7 +70,7 @@ def _job_row(state: LiveState, forms: dict[str, Any]) -> Json:
         "about": about or about_of(state.key),
         "method": state.method,
         "status": state.status,
-        "text": _text(state) if state.busy or state.status == "finished" else in_app_words(state.error),
+        "text": _text(state),
         "fraction": (state.fraction or None) if state.status == "running" else None,
         "started": state.started,
         "cancelling": state.cancelling,
@@ -90,19 +90,14 @@ def _run_rows(dataset: fo.Dataset, states: dict[str, LiveState], forms: dict[str
         state = states.get(key)
         busy = state is not None and state.busy
         # a run that was replaced is still there while its replacement is made, and if that failed
-        shown = state if state is not None and (busy or key not in finished) else None
-        failed = state is not None and state.status == "failed"
+        shown = state is not None and (busy or state.status == "failed" or key not in finished)
         rows.append(
             {
                 "key": key,
                 "method": _method(dataset, key, finished, state.method if state else ""),
                 "status": _status(key, state, finished, left),
-                "text": _text(shown)
-                if shown is not None
-                else in_app_words(state.error)
-                if state and failed
-                else "",
-                "fraction": None if shown is None or shown.status == "queued" else shown.fraction,
+                "text": _text(state) if state is not None and shown else "",
+                "fraction": state.fraction if state is not None and state.status == "running" else None,
                 "started": None if state is None else state.started,
                 "cancelling": state is not None and state.cancelling,
                 "resumable": key in left
@@ -125,8 +120,9 @@ def _status(key: str, state: LiveState | None, finished: list[str], left: dict[s
 
 
 def _text(state: LiveState) -> str:
-    if state.error and not state.busy:
-        return in_app_words(state.error)
+    """What a job does; of one that has ended, the error or result, else what it did last."""
+    if not state.busy:
+        return in_app_words(state.error) or state.text
     if state.cancelling:
         return f"{state.label} · stops after this batch"
     return state.text
