@@ -211,7 +211,7 @@ def test_a_clone_whose_original_has_no_log_any_more_says_so(dataset):
     assert copied.n_lost() == 1
     with pytest.raises(
         RunError,
-        match=r"1 edit of run 'dc' made before .* was cloned cannot be undone, .* cloned from was deleted",
+        match=r"1 edit of run 'dc' made before .* was cloned cannot be undone: .* has their log, was deleted",
     ):
         copied.undo()
     copied.rename("cluster-02", "c")
