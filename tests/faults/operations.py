@@ -29,6 +29,15 @@ def _reviewed(dataset: fo.Dataset) -> None:
     review.label_cluster("first", "person", "one")
 
 
+def _labeled_by_hand(dataset: fo.Dataset) -> None:
+    """A run that may be replaced, as it has no edits, and labels that a person gave."""
+    import fiftyone as fo
+
+    _frozen(dataset)
+    first = dataset.match({"dc.label": "cluster-00"})
+    first.set_values("person", [fo.Classification(label="one") for _ in first])
+
+
 def _merged(dataset: fo.Dataset) -> None:
     _frozen(dataset)
     _merge(dataset)
@@ -227,7 +236,7 @@ _RUNS = (
         ("absent absent", "interrupted absent", "finished absent"), _resume_or(_cluster), "finished absent",
     ),
     Operation(
-        "overwrite", _reviewed, _overwrite,
+        "overwrite", _labeled_by_hand, _overwrite,
         ("interrupted absent", "finished absent"), _resume_or(_overwrite), "finished absent",
     ),
     Operation("delete", _reviewed, _delete,

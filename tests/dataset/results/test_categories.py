@@ -103,7 +103,7 @@ def test_topics_and_labels_need_their_field_before_any_work(reports):
         ({"text_field": "number"}, "number"),
         ({"text_field": "silent"}, "text_field='silent' contains no text"),
         ({"initial": "labels", "initial_field": "silent"}, "initial_field='silent' has 0 classes"),
-        ({"initial": "labels", "initial_field": "same"}, "initial_field='same' has 1 classes"),
+        ({"initial": "labels", "initial_field": "same"}, "initial_field='same' has 1 class,"),
         ({"group_field": "same"}, "group_field='same' puts all"),
         ({"group_field": "silent"}, "group_field='silent' is empty for all 200 images"),
     ],

@@ -83,7 +83,7 @@ def test_cluster_views(make_digits, stored_run):
     )
     assert len(run.view()) == 40
     assert run.view().values("dc.label") == sorted(dataset.values("dc.label"))
-    with pytest.raises(InputError, match=r"no cluster 'cluster-0l'.*'cluster-01'"):
+    with pytest.raises(InputError, match=r"no cluster 'cluster-0l'; did you mean 'cluster-0\d' or"):
         run.cluster_view("cluster-0l")
 
 
