@@ -252,7 +252,9 @@ def worker_command(
 @app.command(name="open")
 def open_command(
     dataset: Annotated[str, typer.Argument(help="Name of a FiftyOne dataset.")],
-    port: Annotated[int | None, typer.Option(help="Port of the App's server; by default a free one.")] = None,
+    port: Annotated[
+        int | None, typer.Option(min=1, max=65_535, help="Port of the App's server; by default a free one.")
+    ] = None,
 ) -> None:
     """Open a dataset in the App, until Ctrl-C.
 

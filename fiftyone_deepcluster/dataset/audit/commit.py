@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from fiftyone_deepcluster.core.words import counted
 from fiftyone_deepcluster.dataset.audit.decisions import read_decision
 from fiftyone_deepcluster.dataset.audit.queue import find_documents
+from fiftyone_deepcluster.dataset.io.read_images import DICOM_PATH
 from fiftyone_deepcluster.dataset.review.apply import stored_label
 from fiftyone_deepcluster.dataset.review.edit_log import EditLog, Entry
 from fiftyone_deepcluster.dataset.review.members import members_of
@@ -27,12 +28,14 @@ class CommitDraft:
     Attributes:
         entry: the edit as it will be logged.
         images: images whose value changes, with their current values.
-        n_kept: number of images that keep a value that is not that of the audit.
+        n_kept: number of images that keep a label that somebody else has written.
+        n_replaced: number of ``images`` with such a label.
     """
 
     entry: Entry
     images: list[Old] = field(default_factory=list)
     n_kept: int = 0
+    n_replaced: int = 0
 
 
 def commit_draft(audit: Audit, target: str | None, *, overwrite: bool) -> CommitDraft:
@@ -59,6 +62,7 @@ def count_commit(audit: Audit, target: str | None, *, overwrite: bool) -> dict[s
         "pairs": [{"given": one, "label": other, "n": n} for one, other, n in changed],
         "n_as_given": sum(n for (one, other), n in pairs.items() if one == other),
         "n_kept": draft.n_kept,
+        "n_replaced": draft.n_replaced,
         "made_field": entry.made_field,
     }
 
@@ -68,6 +72,7 @@ def _draft(audit: Audit, target: str | None, overwrite: bool) -> CommitDraft:
     own = audited_field(audit)
     target = own if target is None else target
     path, missing = own_field(audit, target, texts=True)
+    _check_field(audit, path, target)
     same_field = path == audit.fields.prefix + own.removeprefix(audit.fields.prefix)
     pairs = _labels(audit, same_field)
     labels = {image: label for image, (_, label) in pairs.items()}
@@ -76,14 +81,26 @@ def _draft(audit: Audit, target: str | None, overwrite: bool) -> CommitDraft:
     found = members_of(audit, list(labels), path) if labels else []
     olds = [replace(old, which=number[labels[str(old.image_id)]]) for old in found]
     others = [old for old in olds if stored_label(old.value) != texts[old.which]]
-    if overwrite:
-        chosen = others
-    else:
-        before = {image: given if same_field else None for image, (given, _) in pairs.items()}
-        chosen = _replaceable(others, before, _committed(audit, path))
+    before = {image: given if same_field else None for image, (given, _) in pairs.items()}
+    known = _replaceable(others, before, _committed(audit, path))
+    chosen = others if overwrite else known
     text = f"wrote {counted(len(chosen), 'label')} to {target!r}"
     entry = Entry("commit", text, texts, field=path, made_field=missing)
-    return CommitDraft(entry, chosen, len(others) - len(chosen))
+    return CommitDraft(entry, chosen, len(others) - len(chosen), len(chosen) - len(known))
+
+
+def _check_field(audit: Audit, path: str, target: str) -> None:
+    """Raise InputError if the audited field was deleted, or the field holds no labels but files or facts of samples."""
+    from fiftyone.core.sample import get_default_sample_fields
+
+    dataset = audit.dataset
+    if target == audited_field(audit) and dataset.get_field(path) is None:
+        raise InputError(f"field={target!r}, which was audited, was deleted; restore it, or give a new field")
+    files = {*dataset.app_config.media_fields, DICOM_PATH}
+    if path in files.union(get_default_sample_fields(include_private=True)):
+        raise InputError(
+            f"field={target!r} holds files or facts of the samples, not labels; choose another field, or a new name"
+        )
 
 
 def _replaceable(olds: list[Old], before: dict[str, str | None], committed: dict[str, str]) -> list[Old]:

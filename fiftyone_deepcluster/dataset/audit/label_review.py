@@ -235,7 +235,8 @@ class LabelReview(EditHistory):
         Returns:
             JSON values: ``n`` labels that would change; ``pairs``: given label, other label that is written, and their
             number; ``n_as_given`` of the ``n`` that are written as given; ``n_kept`` images that keep another label;
-            ``made_field``: the field would be created.
+            ``n_replaced`` of the ``n`` replace a label that somebody else has written; ``made_field``: the field would
+            be created.
 
         Raises:
             InputError: as ``commit``.

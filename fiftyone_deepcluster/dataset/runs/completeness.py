@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from fiftyone_deepcluster.core.words import counted
+from fiftyone_deepcluster.dataset.runs import storage
+from fiftyone_deepcluster.dataset.runs.kept_edits import find_edits
 from fiftyone_deepcluster.dataset.runs.own_files import readable_own_job
 from fiftyone_deepcluster.errors import RunError
 
@@ -77,6 +80,11 @@ def count_lost(dataset: fo.Dataset, names: FieldNames, uid: str, n_images: int) 
 def way_back(dataset: fo.Dataset, key: str, uid: str, kind: RunKind = "clusters") -> str:
     """How to restore values of a run that were deleted or lost by the database; last part of an error message."""
     if kind == "clusters" and readable_own_job(dataset, key, uid) is not None:
+        edits = find_edits(dataset, storage.fields_of(dataset, key), uid)
+        if edits.n:
+            return (
+                f"cluster again under another key; resume would discard {counted(edits.n, 'edit')} of the run"
+            )
         return f"resume(samples, {key!r}) writes it again, without training"
     what, again = ("run", "cluster") if kind == "clusters" else ("audit", "audit_labels")
     delete = f"delete_{what}(samples, {key!r})"

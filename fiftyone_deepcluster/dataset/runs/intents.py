@@ -158,12 +158,15 @@ def _settled(dataset: fo.Dataset, intent: Intent) -> bool:
             return settle(dataset, intent.key)
     except RunLockedError:
         return False
-    except (DiskError, RunError) as error:
+    except Exception as error:
+        if is_away(error):
+            raise
         if first_time((dataset._doc.id, intent)):  # the panel asks every second
             logger.warning(
-                "run %r of %r: its %s is not completed: %s", intent.key, dataset.name, intent.verb, error
-            )
-        return False
+                "run %r of %r: its %s is not completed: %s", intent.key, dataset.name, intent.verb, error,
+                exc_info=not isinstance(error, DiskError | RunError),
+            )  # fmt: skip
+        return False  # whatever it is, the other runs of the dataset can be used
 
 
 def _check_files(dataset: fo.Dataset, intent: Intent) -> None:

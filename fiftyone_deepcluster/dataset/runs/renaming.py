@@ -55,7 +55,8 @@ def _rename_fields(dataset: fo.Dataset, old: FieldNames, new: FieldNames) -> Non
             dataset.save()
             dataset.delete_sample_fields([before for before, _ in pairs])
         for name in new.layout.indexed:
-            dataset.create_index(new.path(name))
+            if dataset.get_field(new.path(name)) is not None:  # else somebody has deleted it
+                dataset.create_index(new.path(name))
 
 
 def _copy_schema(dataset: fo.Dataset, pairs: list[tuple[str, str]]) -> None:

@@ -7,7 +7,7 @@ import type { RunRow } from "../model/api";
 import type { Board } from "../model/useBoard";
 
 /** All runs and other jobs with their progress; those in the background show here, too. */
-export function RunsPage({ board, onTab }: { board: Board; onTab(tab: "audit" | "analyses"): void }) {
+export function RunsPage({ board, onTab }: { board: Board; onTab(tab: "clusters" | "audit" | "analyses"): void }) {
   const start = (operator: string, key: string | null): void => {
     board.ask("start", { operator, key }).catch(board.fail);
   };
@@ -19,7 +19,7 @@ export function RunsPage({ board, onTab }: { board: Board; onTab(tab: "audit" | 
     if (isBusy(row)) return row.cancelling ? [] : [["Cancel", "cancel", () => change("cancel", key)]];
     const found: Action[] = [];
     if (status === "finished") {
-      found.push(["Open", "open", () => void board.load(key)]);
+      found.push(["Open", "open", () => void board.load(key).then(() => onTab("clusters"))]);
       found.push(["Refine", "refine", () => start("refine_clustering", key)]);
       found.push(["Rename", "rename", () => start("rename_clustering_run", key)]);
     }

@@ -187,6 +187,7 @@ function WriteDialog({ board, audit, session, onClose }: Props) {
                 answer.made_field ? "The field is created." : "",
                 answer.n_as_given > 0 ? `${number(answer.n_as_given)} as given.` : "",
                 answer.n > 0 ? `${number(answer.n - answer.n_as_given)} corrected.` : "",
+                answer.n_replaced > 0 ? `${number(answer.n_replaced)} ${answer.n_replaced === 1 ? "replaces" : "replace"} a label that somebody else has written.` : "",
                 answer.n_kept > 0 ? `${number(answer.n_kept)} ${answer.n_kept === 1 ? "keeps" : "keep"} a label that somebody else has written.` : "",
               ]
                 .filter(Boolean)

@@ -116,6 +116,8 @@ export interface LabelsPreview {
   n_as_given: number;
   /** Images that keep a label that somebody else has written. */
   n_kept: number;
+  /** Of the `n`, those that replace such a label. */
+  n_replaced: number;
   made_field: boolean;
 }
 

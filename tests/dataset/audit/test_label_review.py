@@ -185,6 +185,7 @@ def test_commit_keeps_labels_of_somebody_else(audited, review):
     assert review.commit("words").n_changed == 1  # what this audit has written is corrected
     assert audited[ids[2]].words == audited[ids[2]].audit_suggestion
 
+    assert review.preview_commit("words", overwrite=True)["n_replaced"] == 299
     change = review.commit("words", overwrite=True)
     assert (change.n_changed, change.n_kept) == (299, 0)
     assert audited[ids[0]].words == audited[ids[0]].audit_suggestion
@@ -207,6 +208,35 @@ def test_commit_keeps_a_label_that_was_changed_since_the_audit(audited, review):
     assert audited[ids[1]].doubtful.label == "ten"
     with pytest.raises(InputError, match="overwrite='yes'"):
         review.commit(overwrite="yes")
+
+
+@pytest.mark.parametrize("field", ["filepath", "thumbnail"])
+def test_commit_writes_over_no_files(audited, review, field):
+    audited.set_values("thumbnail", audited.values("filepath"))
+    audited.app_config.media_fields = ["filepath", "thumbnail"]
+    audited.save()
+    before = audited.values(field)
+    with pytest.raises(InputError, match=f"field='{field}' holds files or facts of the samples, not labels"):
+        review.commit(field, overwrite=True)
+    assert audited.values(field) == before
+
+
+def test_commit_to_the_audited_field_after_it_was_deleted(audited, review):
+    review.decide(review.queue(1)["items"][0]["id"], "accept")
+    audited.delete_sample_field("doubtful")
+    with pytest.raises(InputError, match="field='doubtful', which was audited, was deleted"):
+        review.commit()
+    assert review.commit("corrected").n_changed == 300
+
+
+def test_an_audit_without_one_of_its_fields_is_renamed(audited, review):
+    review.decide(review.queue(1)["items"][0]["id"], "accept")
+    audited.delete_sample_field("audit_p_wrong")
+    fdc.rename_audit(audited, "audit", "new")
+    assert fdc.list_audits(audited) == ["new"]
+    assert audited.count("new_decision") == 1
+    fdc.delete_audit(audited, "new")
+    assert not [name for name in audited.get_field_schema() if name.startswith("new")]
 
 
 def test_commit_of_strings(labeled):

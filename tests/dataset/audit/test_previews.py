@@ -9,13 +9,14 @@ from fiftyone_deepcluster.errors import InputError
 
 def test_a_preview_of_what_is_written(audited, review):
     items = review.queue(4)["items"]
-    nothing = {"n": 0, "pairs": [], "n_as_given": 0, "n_kept": 0, "made_field": False}
+    nothing = {"n": 0, "pairs": [], "n_as_given": 0, "n_kept": 0, "n_replaced": 0, "made_field": False}
     assert review.preview_commit() == nothing
     assert review.preview_commit("corrected") == {
         "n": 300,
         "pairs": [],
         "n_as_given": 300,
         "n_kept": 0,
+        "n_replaced": 0,
         "made_field": True,
     }
     review.decide(items[0]["id"], "accept")

@@ -124,6 +124,36 @@ def test_lost_clusters_are_noticed_and_written_again(make_digits, caplog):
     assert [sorted(run.view().values("dc.label")), again.count("dc_embedding")] == [sorted(labels[1]), 20]
 
 
+@pytest.mark.parametrize("field", ["dc", "dc_embedding"])
+def test_a_run_without_one_of_its_fields_is_renamed(make_digits, field):
+    dataset = make_digits(20)
+    fdc.cluster(dataset, "frozen", "dc", **FROZEN)
+    other = fdc.cluster(dataset, "frozen", "other", **FROZEN)
+    left = {name.replace("dc", "new", 1) for name in dataset.get_field_schema() if name.startswith("dc")}
+    dataset.delete_sample_field(field)
+    fdc.rename_run(dataset, "dc", "new")
+    assert fdc.list_runs(dataset) == ["new", "other"]
+    assert not dataset.has_field(field)
+    assert {name for name in dataset.get_field_schema() if name.startswith("new")} == left - {
+        field.replace("dc", "new", 1)
+    }
+    assert fdc.review(dataset, "other").names() == other.names()
+    fdc.delete_run(dataset, "new")
+    assert not [name for name in dataset.get_field_schema() if name.startswith("new")]
+
+
+def test_a_field_that_is_gone_is_not_restored_over_a_review(make_digits):
+    dataset = make_digits(20)
+    fdc.cluster(dataset, "frozen", "dc", **FROZEN)
+    review = fdc.review(dataset, "dc")
+    review.rename("cluster-00", "zero")
+    dataset.delete_sample_field("dc_embedding")
+    with pytest.raises(
+        RunError, match="cluster again under another key; resume would discard 1 edit of the run"
+    ):
+        review.split("zero", n_clusters=2)
+
+
 def test_a_field_that_was_deleted_has_one_way_back_for_all_calls(make_digits, caplog):
     dataset = make_digits(20)
     fdc.cluster(dataset, "frozen", "dc", **FROZEN)
