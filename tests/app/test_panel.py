@@ -12,7 +12,7 @@ import pytest
 import fiftyone_deepcluster as fdc
 from fiftyone_deepcluster.app import names
 from fiftyone_deepcluster.app.panels import clusters
-from fiftyone_deepcluster.app.panels.answers.clusters import shown_key
+from fiftyone_deepcluster.app.panels.answers.clusters import facts, shown_key
 from fiftyone_deepcluster.app.panels.answers.rounds import alarms
 from fiftyone_deepcluster.app.panels.clusters import COMPONENT, EVENTS, ClustersPanel
 from fiftyone_deepcluster.core.record import AgreementScores, Round
@@ -88,6 +88,11 @@ def test_clusters_have_names_sizes_and_the_majority_of_a_label_field(ask, cluste
         labels = clustered.match({"dc.label": row["name"]}).count_values("ground_truth.label")
         assert labels[row["majority"]] == max(labels.values())
     assert shown["run"]["label_fields"][0] == "ground_truth"
+
+
+def test_the_verdict_names_inputs_of_the_form(make_digits):
+    run = fdc.cluster(make_digits(60), "frozen", "dc", n_clusters=4, progress=False, compute_brain=False)
+    assert 'Give "Known classes", where some images have a class' in facts(run)["verdict"]
 
 
 def test_nearest_clusters_are_those_of_the_stored_centers(ask, clustered):

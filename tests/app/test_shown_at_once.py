@@ -52,8 +52,10 @@ def test_the_run_and_the_tab_are_kept_when_the_page_is_reloaded(open_panel_alone
     part(page, "dc-tab-runs").click()
     part(page, "dc-open-dc").click()
     expect(part(page, "dc-run")).to_have_text("dc")
+    expect(part(page, "dc-tab-clusters")).to_have_attribute("aria-selected", "true")
+    part(page, "dc-tab-rounds").click()
     page.reload()
-    expect(part(page, "dc-tab-runs")).to_have_attribute("aria-selected", "true")
+    expect(part(page, "dc-tab-rounds")).to_have_attribute("aria-selected", "true")
     expect(part(page, "dc-run")).to_have_text("dc")
 
 

@@ -110,7 +110,7 @@ def facts(run: Run) -> Json:
         "label_path": run.fields.path("label"),
         "map": run.fields.viz_key if run.dataset.has_brain_run(run.fields.viz_key) else None,
         "rounds": len(run.rounds),
-        "verdict": run.record.verdict,
+        "verdict": in_app_words(run.record.verdict),
         "facts": _sentence(run),
         "warnings": _warnings(run),
         "resumable": run.stop_reason in (StopReason.CANCELLED, StopReason.OUT_OF_TIME),
