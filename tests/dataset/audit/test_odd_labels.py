@@ -26,7 +26,7 @@ def audited(dataset, labels, **settings):
         (["cat"] * 300, "all labels are 'cat'; labels of one class cannot be audited"),
         (["cat"] * 30 + [None] * 270, "all labels are 'cat'; labels of one class cannot be audited"),
         ([f"image {row}" for row in range(300)], "in 300 classes, of which 0 have 12 or more; at least two"),
-        (["cat"] * 295 + ["dog"] * 5, "in 2 classes, of which 1 have 12 or more; at least two such classes"),
+        (["cat"] * 295 + ["dog"] * 5, "in 2 classes, of which 1 has 12 or more; at least two such classes"),
     ],
 )
 def test_labels_that_say_nothing(labeled, labels, message):

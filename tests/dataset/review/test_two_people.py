@@ -84,12 +84,12 @@ def test_an_edit_whose_lock_was_taken_over_is_not_begun(dataset, monkeypatch):
 
     def slowly(*given):
         monkeypatch.setattr(drafts, "draft_rename", draft)
-        lock.clear(dataset, "dc")  # as if this process had slept for some minutes
+        kv.run_store(dataset).delete("lock:dc")  # as if this process had slept for some minutes
         fdc.review(dataset, "dc", user="Bo").rename(names[1], "b")
         return draft(*given)
 
     monkeypatch.setattr(drafts, "draft_rename", slowly)
-    with pytest.raises(RunLockedError, match="was taken over or cleared"):
+    with pytest.raises(RunLockedError, match="was taken over by another process"):
         edits.rename(names[0], "a")
     assert [edit.who for edit in edits.log()] == ["Bo"]
     assert sorted(edits.names()) == sorted(["b", *(name for name in names if name != names[1])])
