@@ -234,9 +234,7 @@ def _fit_features(
     store = NoPixels(features)
     check_varied(features, "features")
     if not len(store.kept):
-        raise ImagesError(
-            f"{none_of(len(features), 'row')} of features is finite; compute the features again"
-        )
+        raise ImagesError(f"{none_of(len(features), 'row')} of features is finite; compute them again")
     classes = None if truth is None else numbers_of(truth, store, "truth")
     facts = ImageFacts(n=len(store.kept), side=8, gray=True, height=8, width=8)
     resolved, remarks = resolve(options, facts, run_dir)
@@ -328,8 +326,7 @@ def _check_shared(state: dict[str, Any] | None, job: _Job, compute: Compute) -> 
     if least != most:
         raise CheckpointError(
             f"process {compute.rank} found {'no checkpoint' if rounds < 0 else counted(rounds, 'round')} in "
-            f"{job.run_dir}, "
-            "and another process a different one; give a run_dir on a file system that all hosts share"
+            f"{job.run_dir}, and another process a different one; give a run_dir on a file system that all hosts share"
         )
 
 

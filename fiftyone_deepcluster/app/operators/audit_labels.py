@@ -141,14 +141,8 @@ def _add_key(inputs: types.Object, ctx: foo.ExecutionContext) -> None:
     try:
         check_key(key)
         if key in list_audits(ctx.dataset):
-            inputs.bool(
-                "overwrite",
-                default=False,
-                label="Replace",
-                description=f"Delete the fields of the audit {key!r}. An audit with decisions is not replaced.",
-                view=types.CheckboxView(),
-            )
-            if not values.switch(ctx.params, "overwrite"):
+            about = f"Delete the fields of the audit {key!r}. An audit with decisions is not replaced."
+            if not shared_inputs.add_replace(inputs, ctx, about):
                 raise InputError(f"there is an audit {key!r}; choose another key, or replace it")
             check_may_replace(ctx.dataset, key, "audit")
         else:

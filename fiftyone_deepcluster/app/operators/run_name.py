@@ -51,14 +51,7 @@ def add_run_name(inputs: types.Object, ctx: foo.ExecutionContext) -> None:
 def _add_overwrite(inputs: types.Object, ctx: foo.ExecutionContext, key: str) -> None:
     from fiftyone_deepcluster.dataset.runs.kept_edits import check_may_replace
 
-    inputs.bool(
-        "overwrite",
-        default=False,
-        label="Replace",
-        description=f"Replace the run {key!r}.",
-        view=types.SwitchView(),
-    )
-    if not values.switch(ctx.params, "overwrite"):
+    if not shared_inputs.add_replace(inputs, ctx, f"Replace the run {key!r}."):
         shared_inputs.complain(
             inputs, "key", f"the run {key!r} exists already; choose another name, or replace it"
         )
@@ -99,14 +92,7 @@ def _add_interrupted(inputs: types.Object, ctx: foo.ExecutionContext, left: Inte
 
 def _add_discard(inputs: types.Object, ctx: foo.ExecutionContext, left: Interrupted, reason: str) -> None:
     """Add a switch to discard an interrupted run; the name is invalid for a reason while it is off."""
-    inputs.bool(
-        "overwrite",
-        default=False,
-        label="Replace",
-        description=f"Discard the interrupted run {left.key!r}.",
-        view=types.SwitchView(),
-    )
-    if not values.switch(ctx.params, "overwrite"):
+    if not shared_inputs.add_replace(inputs, ctx, f"Discard the interrupted run {left.key!r}."):
         shared_inputs.complain(inputs, "key", reason)
         return
     label = f"The run {left.key!r} was interrupted {left.progress}"

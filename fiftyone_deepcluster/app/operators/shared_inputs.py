@@ -165,6 +165,21 @@ def complain(inputs: types.Object, name: str, error: Exception | str) -> None:
     place.error_message = in_app_words(error)
 
 
+def add_replace(inputs: types.Object, ctx: foo.ExecutionContext, description: str) -> bool:
+    """Add the switch to replace what has the name already.
+
+    Args:
+        inputs: inputs of the form.
+        ctx: context of the form.
+        description: what is replaced.
+
+    Returns:
+        Whether it is on.
+    """
+    inputs.bool("overwrite", default=False, label="Replace", description=description, view=types.SwitchView())
+    return values.switch(ctx.params, "overwrite")
+
+
 def check_new_key(inputs: types.Object, at: str, dataset: fo.Dataset, names: FieldNames) -> None:
     """Show an error at an input if the key is invalid or already in use."""
     from fiftyone_deepcluster.dataset.io.fields import check_free, check_key
