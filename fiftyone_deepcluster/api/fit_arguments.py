@@ -96,7 +96,7 @@ def as_features(given: Any, name: str = "features") -> NDArray[np.float32]:
         return joined([as_features(part, name) for part in given.values()], list(given))
     try:
         problem = arguments.number_problem(name, given)
-        features = np.asarray([] if problem else given, dtype=np.float32)
+        features = arguments.as_float32([] if problem else given)
     except (TypeError, ValueError, RuntimeError) as error:
         raise OptionsError(
             f"{name}={arguments.short(given)} is not numeric; give an array of shape (images, dimensions)"

@@ -9,12 +9,15 @@ from collections.abc import Iterable, Mapping, Sequence
 from collections.abc import Set as AnySet
 from numbers import Real
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from fiftyone_deepcluster.core.words import counted
 from fiftyone_deepcluster.errors import InputError
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
 
 _LONGEST, _LONGEST_TEXT = 60, 120
 """Characters of a value's repr, and of a text, that messages show in full."""
@@ -37,7 +40,7 @@ def whole_number(name: str, value: Any, least: int, most: int | None = None) -> 
     if number is None:
         raise InputError(f"{name}={short(value)} is not a whole number; give {need}")
     if number < least or (most is not None and number > most):
-        raise InputError(f"{name}={number}: give {need}")
+        raise InputError(f"{name}={short(number)}: give {need}")
     return number
 
 
@@ -192,6 +195,21 @@ def number_problem(name: str, values: Any) -> str:
     return ""
 
 
+def as_float32(values: Any) -> NDArray[np.float32]:
+    """Numbers as float32; finite ones beyond its range become its largest, so that they are not taken for infinite.
+
+    Raises:
+        TypeError, ValueError: they are no array of numbers.
+    """
+    with np.errstate(over="ignore"):
+        array = np.asarray(values, np.float32)
+    if np.isinf(array).any():
+        limit = np.finfo(np.float32)
+        wide = np.asarray(values, np.float64)
+        array = np.where(np.isfinite(wide), wide.clip(limit.min, limit.max), wide).astype(np.float32)
+    return array
+
+
 def some_of(values: Sequence[str], most: int = 3) -> str:
     """The first ``most`` texts for a message, and how many more there are; one more is shown, too."""
     if len(values) <= most + 1:
@@ -216,7 +234,12 @@ def short(value: object) -> str:
         if len(value) > _LONGEST_TEXT:
             return f"{str(value[:_LONGEST])!r}... ({len(value):,} characters)"
         return repr(str(value))
-    text, kind = repr(value), f"(a {type(value).__name__})"
+    kind = type(value).__name__
+    kind = f"(an {kind})" if kind[0] in "aeioAEIO" else f"(a {kind})"
+    try:
+        text = repr(value)
+    except ValueError:  # an integer of more digits than Python writes
+        return kind
     if "\n" in text:
         return kind
     return text if len(text) <= _LONGEST else f"{text[:_LONGEST]}... {kind}"

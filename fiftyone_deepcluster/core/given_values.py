@@ -12,6 +12,10 @@ from pydantic_core import PydanticKnownError
 from fiftyone_deepcluster.core.arguments import NO_ORDER, short
 
 
+_TOO_LARGE = 10**18
+"""NumPy and torch have integers of 64 bits."""
+
+
 class GivenValues(BaseModel):
     """Base class of options; what a person gives may come from a script, a form or the command line."""
 
@@ -27,8 +31,10 @@ class GivenValues(BaseModel):
     @field_validator("*", mode="before")
     @classmethod
     def _check_numbers(cls, value: Any, info: ValidationInfo) -> Any:
-        """Refuse True and False for numbers, which pydantic would take for 1 and 0."""
+        """Refuse True and False for numbers, which pydantic would take for 1 and 0, and integers beyond 64 bits."""
         entries = value if isinstance(value, list | tuple) else (value,)
+        if any(isinstance(entry, int) and abs(entry) >= _TOO_LARGE for entry in entries):
+            raise PydanticKnownError("int_parsing_size")
         if any(isinstance(entry, bool | np.bool_) for entry in entries):
             kinds = set(_kinds(cls.model_fields[str(info.field_name)].annotation))
             if kinds & {int, float} and bool not in kinds:

@@ -25,6 +25,7 @@ _NEEDS = {
     "int_type": "a whole number",
     "int_parsing": "a whole number",
     "int_from_float": "a whole number",
+    "int_parsing_size": "a number of at most 18 digits",
     "float_type": "a number",
     "float_parsing": "a number",
     "finite_number": "a finite number",

@@ -71,6 +71,10 @@ def test_values_are_shown_on_one_short_line(value, shown):
     assert arguments.short(value) == shown
 
 
+def test_an_integer_of_more_digits_than_python_writes_is_shown_by_its_type():
+    assert arguments.short(10**5000) == "(an int)"
+
+
 @pytest.mark.parametrize("value", [[1, 2], (1, 2), {1, 2}, range(1, 3), np.array([1, 2]), iter([1, 2])])
 def test_entries_of_collections(value):
     assert arguments.listed(value) == [1, 2]
@@ -87,3 +91,11 @@ def test_sequences():
     assert all(map(arguments.is_sequence, ([], (1,), np.array([1]), range(2), pd.Series(["a", None]))))
     others = ("ab", b"ab", {"a": 1}, {1}, 5, None, np.array(2), dict, iter([1]), slice(2))
     assert not any(map(arguments.is_sequence, others))
+
+
+def test_only_infinite_numbers_are_infinite_as_float32(recwarn):
+    found = arguments.as_float32([1.5, 1e300, -1e300, np.inf, -np.inf, np.nan])
+    assert found.dtype == np.float32
+    largest = np.finfo(np.float32).max
+    np.testing.assert_array_equal(found, np.float32([1.5, largest, -largest, np.inf, -np.inf, np.nan]))
+    assert not recwarn

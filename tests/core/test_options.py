@@ -37,6 +37,8 @@ PLAIN = [
     ({"rounds": True, "seed": False}, "rounds=True: needs a whole number; seed=False: needs a whole number"),
     ({"max_minutes": np.True_}, "max_minutes=np.True_: needs a number"),
     ({"n_clusters": 2.5}, "n_clusters=2.5: needs a whole number"),
+    ({"n_clusters": 10**400}, f"n_clusters=1{59 * '0'}... (an int): needs a number of at most 18 digits"),
+    ({"n_clusters": 1e300}, "n_clusters=1e+300: needs a number of at most 18 digits"),
     (
         {"device": "tpu"},
         "device='tpu': give auto, cpu, cuda or cuda:1; with several processes auto or cuda, one GPU for each",

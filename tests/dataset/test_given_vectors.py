@@ -264,9 +264,10 @@ def test_a_field_that_is_gone_is_named_by_resume(make_digits):
         fdc.resume(dataset, "dc", progress=False)
 
 
-def test_values_out_of_range_are_refused_by_field(make_digits):
+@pytest.mark.parametrize("scale", [1e30, 1e300])  # the latter are beyond float32, but finite
+def test_values_out_of_range_are_refused_by_field(make_digits, scale):
     dataset = make_digits(30)
-    dataset.set_values("huge", list(1e30 * np.random.default_rng(0).standard_normal((30, 5))))
+    dataset.set_values("huge", list(scale * np.random.default_rng(0).standard_normal((30, 5))))
     dataset.set_values("same", [np.ones(3)] * 30)
     for call in (
         lambda: fdc.cluster(dataset, key="dc", embeddings_field="huge", **SELF_TRAINING),

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from fiftyone_deepcluster.core.words import counted
 from fiftyone_deepcluster.dataset.audit.decisions import read_decision
 from fiftyone_deepcluster.dataset.audit.queue import find_documents
-from fiftyone_deepcluster.dataset.io.read_images import DICOM_PATH
+from fiftyone_deepcluster.dataset.io.read_fields import facts_of_samples
 from fiftyone_deepcluster.dataset.review.apply import stored_label
 from fiftyone_deepcluster.dataset.review.edit_log import EditLog, Entry
 from fiftyone_deepcluster.dataset.review.members import members_of
@@ -91,13 +91,10 @@ def _draft(audit: Audit, target: str | None, overwrite: bool) -> CommitDraft:
 
 def _check_field(audit: Audit, path: str, target: str) -> None:
     """Raise InputError if the audited field was deleted, or the field holds no labels but files or facts of samples."""
-    from fiftyone.core.sample import get_default_sample_fields
-
     dataset = audit.dataset
     if target == audited_field(audit) and dataset.get_field(path) is None:
         raise InputError(f"field={target!r}, which was audited, was deleted; restore it, or give a new field")
-    files = {*dataset.app_config.media_fields, DICOM_PATH}
-    if path in files.union(get_default_sample_fields(include_private=True)):
+    if path in facts_of_samples(dataset):
         raise InputError(
             f"field={target!r} holds files or facts of the samples, not labels; choose another field, or a new name"
         )

@@ -47,11 +47,16 @@ def read_truth(source: SampleSource, truth_field: str, option: str = "truth_fiel
 
     Raises:
         NoFieldError: the field is missing.
-        InputError: it is not a Classification, string, integer or boolean.
+        InputError: it is not a Classification, string, integer or boolean, or it holds files or facts of the
+            samples, such as their ids.
     """
     truth_field = arguments.one_name(
         option, truth_field, "report" if option == "text_field" else "ground_truth"
     )
+    if option not in _HELD and truth_field in facts_of_samples(source.dataset):
+        raise InputError(
+            f"{option}={truth_field!r} holds files or facts of the samples; give a field with classes"
+        )
     path = _truth_path(source, truth_field, option)
     if path is not None:
         return read_values(source, path)
@@ -63,6 +68,17 @@ def read_truth(source: SampleSource, truth_field: str, option: str = "truth_fiel
     ids, values = flat(source.dataset).values(["id", path])
     known = dict(zip(ids, values, strict=True))
     return [known.get(sample_id) for sample_id in source.sample_ids]
+
+
+def facts_of_samples(dataset: fo.Dataset) -> set[str]:
+    """Fields with files or facts of the samples, such as their ids; no field of classes."""
+    from fiftyone.core.sample import get_default_sample_fields
+
+    return {
+        *NO_CLASSES,
+        *dataset.app_config.media_fields,
+        *get_default_sample_fields(include_private=True),
+    }
 
 
 def read_embeddings(source: SampleSource, field: str) -> list[NDArray[np.float32] | None]:
@@ -97,10 +113,8 @@ def read_embeddings(source: SampleSource, field: str) -> list[NDArray[np.float32
 
 
 def _vector(field: str, value: object) -> NDArray[np.float32]:
-    import numpy as np
-
     try:
-        return np.asarray(value, np.float32)
+        return arguments.as_float32(value)
     except (TypeError, ValueError):
         raise InputError(
             f"embeddings_field={field!r} holds {arguments.short(value)}, which is no vector of numbers; give a field "

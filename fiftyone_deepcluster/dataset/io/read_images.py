@@ -214,7 +214,7 @@ def _check_media(samples: fo.core.collections.SampleCollection) -> None:
         if not slices:
             raise ImagesError(f"no slice of the grouped dataset {samples.name!r} has images; add one")
         raise ImagesError(
-            f"{samples._root_dataset.name!r} is a grouped dataset; select the slices to cluster: "
+            f"{samples._root_dataset.name!r} is a grouped dataset; select the slices: "
             f"samples.select_group_slices({slices[0]!r}), with one or more of {', '.join(slices)}"
         )
     if samples._is_frames or samples._is_clips:
@@ -228,7 +228,7 @@ def _check_media(samples: fo.core.collections.SampleCollection) -> None:
 def _check_images(source: SampleSource) -> None:
     if not source.ids:
         what = f"no objects in {source.patches_field!r}" if source.patches_field else "no samples"
-        raise ImagesError(f"there are {what} to cluster; give a non-empty collection")
+        raise ImagesError(f"there are {what}; give a collection with images")
     if len(set(source.ids)) < len(source.ids):
         raise ImagesError("the view contains a sample more than once; include each sample once")
     kinds = _media_types(source)

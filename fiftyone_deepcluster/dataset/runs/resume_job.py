@@ -205,9 +205,8 @@ def warn_of_assigned(dataset: fo.Dataset, key: str, job: run_files.ClusterJob) -
     lost = sum(value is not None and name not in own for name, value in pairs)
     if lost:
         logger.warning(
-            "%d images assigned to clusters of run %r later are not part of the run and lose their clusters when it is "
-            "resumed; assign them again",
-            lost, key,
+            "%s assigned to run %r later and %s no cluster once it is resumed; assign them again",
+            counted(lost, "image was", "images were"), key, "has" if lost == 1 else "have",
         )  # fmt: skip
 
 

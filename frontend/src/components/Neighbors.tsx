@@ -8,7 +8,7 @@ import type { Board } from "../model/useBoard";
 import { Thumb } from "./Thumb";
 import { useStrips } from "./useStrips";
 
-const SIZE = 48;
+const SIZE = 40;
 
 interface Props {
   board: Board;
@@ -22,7 +22,7 @@ interface Props {
 export function Neighbors({ board, cluster, neighbors, onGo, onJoin }: Props) {
   const strips = useStrips(board, [cluster, ...neighbors]);
   return (
-    <Box sx={{ maxHeight: "40%", overflowY: "auto", flexShrink: 0, pb: 0.5 }} data-cy="dc-neighbors">
+    <Box sx={{ maxHeight: "40%", overflowY: "auto", flexShrink: 0, pb: 0.5, mb: 0.5, borderBottom: 1, borderColor: "divider" }} data-cy="dc-neighbors">
       <Montage board={board} cluster={cluster} pictures={strips.get(cluster.name) ?? []} />
       {neighbors.map((other) => (
         <Montage key={other.name} board={board} cluster={other} pictures={strips.get(other.name) ?? []}>

@@ -14,6 +14,16 @@ interface Props {
 
 const MOST_CLASSES = 24;
 const MOST_ROWS = 200;
+const LONGEST_UPRIGHT = 3;
+const TURNED: React.CSSProperties = {
+  writingMode: "vertical-rl",
+  transform: "rotate(180deg)",
+  maxHeight: 100,
+  overflow: "hidden",
+  whiteSpace: "nowrap",
+  margin: "0 auto",
+  padding: "2px 0",
+};
 
 /** What the audit found: a matrix, other issues, and the classes by their estimated noise. Each opens a queue. */
 export function AuditTables({ facts, audit, onOpen }: Props) {
@@ -73,6 +83,7 @@ function words(kind: string): string {
 function MatrixTable({ facts, audit, onOpen }: Props) {
   const { palette } = useTheme();
   const matrix = React.useMemo(() => matrixOf(facts.classes, audit.left, MOST_CLASSES), [audit.left, facts.classes]);
+  const upright = matrix.classes.every((label) => label.length <= LONGEST_UPRIGHT);
   return (
     <Box sx={{ maxWidth: "100%", overflowX: "auto" }} data-cy="dc-audit-matrix">
       <Typography variant="subtitle2">Given label (row) and suggested label (column), suspicious and not decided</Typography>
@@ -82,9 +93,7 @@ function MatrixTable({ facts, audit, onOpen }: Props) {
             <th />
             {matrix.classes.map((label) => (
               <th key={label} title={label} style={{ fontWeight: 400, padding: 2, verticalAlign: "bottom" }}>
-                <div style={{ writingMode: "vertical-rl", transform: "rotate(180deg)", maxHeight: 96, overflow: "hidden", whiteSpace: "nowrap", margin: "0 auto" }}>
-                  {label}
-                </div>
+                <div style={upright ? undefined : TURNED}>{label}</div>
               </th>
             ))}
           </tr>
