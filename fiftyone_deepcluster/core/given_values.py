@@ -11,7 +11,6 @@ from pydantic_core import PydanticKnownError
 
 from fiftyone_deepcluster.core.arguments import NO_ORDER, short
 
-
 _TOO_LARGE = 10**18
 """NumPy and torch have integers of 64 bits."""
 

@@ -22,7 +22,11 @@ from tests.dataset.small_runs import FROZEN
         ({"key": "_dc"}, InputError, "starts with _"),
         ({"key": "filepath"}, RunExistsError, "filepath"),
         ({"truth_field": "absent"}, InputError, "truth_field='absent'"),
-        ({"truth_field": "filepath"}, InputError, "truth_field='filepath' holds files or facts of the samples"),
+        (
+            {"truth_field": "filepath"},
+            InputError,
+            "truth_field='filepath' holds files or facts of the samples",
+        ),
         ({"embeddings_field": "absent"}, InputError, "embeddings_field='absent'"),
         ({"patches_field": "absent"}, InputError, "patches_field='absent'"),
         ({"model": "no-such-model"}, OptionsError, "zoo"),
