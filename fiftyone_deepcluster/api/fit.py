@@ -367,7 +367,9 @@ def _notes(job: _Job, run_state: RunState) -> list[str]:
         messages += notes.kept(initial, fixed, run_state.assignment.labels)
     messages += notes.without_vectors(job.known.other_vectors)
     messages += notes.without_baselines(job.lost)
-    for note in (notes.initial_training, notes.votes, notes.choice, notes.first_kept):
+    for note in (
+        notes.initial_training, notes.votes, notes.choice, notes.plain_start, notes.first_kept,
+    ):  # fmt: skip
         messages += note(run_state.rounds)
     settled = notes.not_settled(run_state.rounds, run_state.stop_reason, options)
     return [*messages, *run_state.notes, *settled]

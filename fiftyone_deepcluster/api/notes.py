@@ -114,6 +114,18 @@ def votes(rounds: Sequence[Round]) -> list[str]:
     ]
 
 
+def plain_start(rounds: Sequence[Round]) -> list[str]:
+    """That self-training started from clusters of the images' own features, without views."""
+    scores = rounds[0].scores if rounds else {}
+    plain, views = scores.get("information_plain", 0.0), scores.get("information_views", 0.0)
+    if plain <= views:
+        return []
+    about = f"give {plain:.3f} nats of information about them, and {views:.3f} about those of the views"
+    return [
+        f"training started from UMAP + k-means on the images' own features: the view-whitened features {about}"
+    ]
+
+
 def first_kept(rounds: Sequence[Round]) -> list[str]:
     """That training did not improve the clusters, so that those before it were returned; or that this is not known."""
     scores = rounds[-1].scores if rounds else {}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import islice
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -27,12 +28,18 @@ FEATURES = Layer(FEATURES_LAYER, "", "", 0, ())
 
 
 def view_outputs(
-    corpus: Corpus, views: Views, layers: Sequence[Layer]
+    corpus: Corpus, views: Views, layers: Sequence[Layer], most: int | None = None
 ) -> Iterator[tuple[torch.Tensor, list[torch.Tensor]]]:
-    """Rows and outputs of ``layers`` for all views of this process' share of the images, batch by batch.
+    """Rows and outputs of ``layers`` for the views of this process' share of the images, batch by batch.
 
     From the maps in ``corpus.cached`` where they are of the same views, else from the images. Of given features
     (N, V, D) the V vectors of an image are its views.
+
+    Args:
+        corpus: the images.
+        views: their views.
+        layers: the layers.
+        most: only the first so many views; None: all.
 
     Yields:
         (B,) int64 rows on the CPU, and for each layer (V, B, D) float32 on the device, averaged over the map.
@@ -45,7 +52,7 @@ def view_outputs(
     given = corpus.given_views() if layers == [FEATURES] else None
     if given is not None:
         for taken in torch.from_numpy(rows).split(corpus.batch_size):
-            yield taken, [given[taken.to(given.device)].transpose(0, 1)]
+            yield taken, [given[taken.to(given.device), :most].transpose(0, 1)]
         return
     cached = corpus.cached if corpus.cached is not None and corpus.cached.views == views else None
     corpus.network.eval()
@@ -53,11 +60,26 @@ def view_outputs(
     for taken, batches in source:
         parts = []
         with torch.inference_mode(), corpus.compute.autocast():
-            for images in batches:
+            for images in islice(batches, most):
                 upper = None if cached is None else cached.upper
                 found = capture_outputs(corpus.network, images, layers, _pooled, upper=upper)
                 parts.append([check_features(values) for values in found])
         yield taken, [torch.stack(values) for values in zip(*parts, strict=True)]
+
+
+def image_features(corpus: Corpus, views: Views) -> torch.Tensor:
+    """(N, D) float32 features of the images themselves, which are their first view, scaled to length 1.
+
+    Advances the current phase by N.
+    """
+    rows, parts = [], []
+    for taken, (features,) in view_outputs(corpus, views, [FEATURES], most=1):
+        rows.append(taken)
+        parts.append(torch.nn.functional.normalize(features[0], dim=1))
+    own = torch.cat(parts)
+    found = torch.zeros(len(corpus), own.shape[1], device=own.device)
+    found[torch.cat(rows).to(own.device)] = own
+    return corpus.compute.sum_shards(found)
 
 
 def cache_maps(corpus: Corpus, views: Views, layer: Layer) -> bool:

@@ -120,6 +120,12 @@ class SelfTraining(WithEncoder):
         "such vectors it has no effect.",
         json_schema_extra=ADVANCED,
     )
+    plain_start: bool = Field(
+        True,
+        description="Also cluster the images' own features, without views, by UMAP and k-means, and start from these "
+        "clusters if the view-whitened features give more information about them.",
+        json_schema_extra=ADVANCED,
+    )
     keep_first: bool = Field(
         True,
         description="Return the clusters and the network of before training if the features before training give more "
@@ -228,6 +234,7 @@ class SelfTraining(WithEncoder):
                 stages=self.trained_stages or 1,
                 recluster=self.recluster,
                 other_weight=self.other_weight,
+                plain_start=self.plain_start,
                 keep_first=self.keep_first,
                 seed=self.seed,
             )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -65,19 +65,33 @@ class FirstClusters:
         }
         return cls(found.labels, found.confidence, rows, points, seed, weights, found.scores, found.details)
 
+    def of_clusters(self, found: Clustering) -> FirstClusters:
+        """The same with other clusters of the same images."""
+        return replace(
+            self, labels=found.labels, confidence=found.confidence, scores=found.scores, details=found.details
+        )
+
+    @property
+    def comparable(self) -> bool:
+        """Whether other clusters, as many as these, can be compared with these; see ``compare``."""
+        return self._enough(self.labels.numpy())
+
     def compare(self, labels: torch.Tensor) -> tuple[float, float] | None:
         """Information in nats about other clusters (N,), and about the first ones, on the same images.
 
         None where the two cannot be compared: noise in one of them, or too few images for the clusters.
         """
         pair = [each[self.rows].numpy() for each in (labels, self.labels)]
-        n_clusters = 1 + max(int(each.max()) for each in pair)
-        if any((each < 0).any() for each in pair) or len(self.rows) < FEWEST_PER_CLUSTER * n_clusters:
+        if not all(self._enough(each) for each in pair):
             return None
         used = _in_usable_clusters(*pair)
         measure = LinearAccuracy(self.points, self.seed)
         other, own = (measure.information(np.where(used, each, -1)) for each in pair)
         return other, own
+
+    def _enough(self, labels: NDArray[np.int64]) -> bool:
+        """Whether there is no noise, and the sample has enough images for the clusters."""
+        return bool((labels >= 0).all()) and len(self.rows) >= FEWEST_PER_CLUSTER * (1 + int(labels.max()))
 
     def restore(self, network: Network) -> None:
         """Give the backbone its weights of before training; the head, which was trained on others, is removed."""

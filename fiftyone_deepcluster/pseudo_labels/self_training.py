@@ -22,6 +22,7 @@ from fiftyone_deepcluster.features.view_outputs import FEATURES, cache_maps, vie
 from fiftyone_deepcluster.pseudo_labels.assignments import assignment_of
 from fiftyone_deepcluster.pseudo_labels.first_clusters import FirstClusters
 from fiftyone_deepcluster.pseudo_labels.other_vectors import VOTE_FOLDS, joined_with, voted
+from fiftyone_deepcluster.pseudo_labels.plain_clusters import plain_clusters
 from fiftyone_deepcluster.pseudo_labels.round_labels import most_confident
 from fiftyone_deepcluster.pseudo_labels.samplers import Shuffled
 
@@ -46,6 +47,7 @@ class SelfTrainingParts:
         stages: number of trained stages; see ``cut_layer``.
         recluster: cluster the learned vectors anew before every round; False: train on the labels of the head.
         other_weight: weight of the vectors of another source, relative to the features and to the head.
+        plain_start: start from UMAP + k-means on the images' own features if these clusters are better.
         keep_first: return the first clusters where training has not improved them.
         seed: random seed.
     """
@@ -59,6 +61,7 @@ class SelfTrainingParts:
     stages: int
     recluster: bool
     other_weight: float
+    plain_start: bool
     keep_first: bool
     seed: int
 
@@ -123,13 +126,11 @@ class SelfTrainingTask:
         if first is None:
             return last
         corpus.observer.phase("compare", 1)
-        compared = first.compare(torch.from_numpy(last.labels))
+        compared = _compared(first, torch.from_numpy(last.labels), corpus)
         corpus.observer.advance(1)
         if compared is None:
             return replace(last, scores={**last.scores, "compared": 0.0})
-        values = torch.tensor(compared)
-        corpus.compute.broadcast([values])  # all processes choose the same
-        after, before = values.tolist()
+        after, before = compared
         scores = {"information": after, "information_first": before}
         if after >= before:
             return replace(last, scores={**last.scores, **scores})
@@ -193,9 +194,29 @@ class SelfTrainingTask:
         )
         found = parts.clusterer.cluster(joined.vectors, request)
         corpus.compute.broadcast([found.labels, found.confidence])
+        if not len(self._pseudo):
+            found = self._better_start(found, joined.vectors, corpus)
         self._scores, self._details = found.scores, found.details
-        if parts.keep_first and not len(self._pseudo):
-            self._first = FirstClusters.of(found, joined.vectors, corpus.network, seed=parts.seed)
+        return found
+
+    def _better_start(self, found: Clustering, vectors: torch.Tensor, corpus: Corpus) -> Clustering:
+        """The clusters ``found`` in ``vectors`` (N, D), or those of the images' own features if they are better.
+
+        Better are those about which ``vectors`` give more information, as in ``finish``. The scores
+        ``information_plain`` and ``information_views`` are of both, where they can be compared.
+        """
+        parts = self.parts
+        if not (parts.plain_start or parts.keep_first):
+            return found
+        first = FirstClusters.of(found, vectors, corpus.network, seed=parts.seed)
+        if parts.plain_start and first.comparable:
+            plain = plain_clusters(corpus, parts.encoder.view_settings, parts.n_clusters, parts.seed)
+            compared = _compared(first, plain.labels, corpus)
+            if compared is not None:
+                scores = dict(zip(("information_plain", "information_views"), compared, strict=True))
+                own = plain if compared[0] > compared[1] else found
+                found = replace(own, scores={**own.scores, **scores})
+        self._first = first.of_clusters(found) if parts.keep_first else None
         return found
 
     def _by_head(self, corpus: Corpus, vectors: torch.Tensor) -> Clustering:
@@ -229,3 +250,14 @@ class SelfTrainingTask:
         )
         corpus.compute.broadcast([found])
         return found
+
+
+def _compared(first: FirstClusters, labels: torch.Tensor, corpus: Corpus) -> tuple[float, float] | None:
+    """``first.compare(labels)``, the same in all processes."""
+    compared = first.compare(labels)
+    if compared is None:
+        return None
+    values = torch.tensor(compared)
+    corpus.compute.broadcast([values])
+    other, own = values.tolist()
+    return other, own

@@ -60,7 +60,7 @@ def test_self_training_trains_the_upper_blocks_and_is_resumed_and_applied(
         n_clusters=4, rounds=2, backbone=backbone, weights=vit_weights if library == "timm" else None, image_size=32,
         baselines=False, min_steps=30, epochs=1, batch_size=32, encoder={"name": "view-whitened", "views": 2},
         clusterer={"name": "consensus", "reducer": "identity", "runs": 2, "direct_runs": 2}, stop_nmi=None,
-        precision="float32", device="cpu", keep_first=False, trained_stages=1,
+        precision="float32", device="cpu", plain_start=False, keep_first=False, trained_stages=1,
     )  # fmt: skip
     whole = fdc.fit(digits, options, run_dir=tmp_path / "whole")
     assert [one.scores["cached_maps"] for one in whole.record.rounds] == [1.0, 1.0]

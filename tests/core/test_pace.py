@@ -127,7 +127,8 @@ def self_training(folder, rounds=3, **values):
         n_clusters=5, rounds=rounds, backbone={"name": "small", "width": 8}, input_norm="zscore", image_size=24,
         encoder={"name": "view-whitened", "views": 3, "layer": "auto"}, epochs=1, min_steps=8, batch_size=32,
         clusterer={"name": "consensus", "reducer": "identity", "runs": 3, "direct_runs": 3},
-        baselines=False, precision="float32", stop_nmi=None, device="cpu", keep_first=False, **values,
+        baselines=False, precision="float32", stop_nmi=None, device="cpu", plain_start=False, keep_first=False,
+        **values,
     )  # fmt: skip
     recorder = Recorder()
     images = (load_digits(n_class=5).images[:120] * 15.9375).astype(np.uint8)

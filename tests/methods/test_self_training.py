@@ -38,7 +38,7 @@ def options(**values):
         "n_clusters": 5, "rounds": 2, "backbone": {"name": "small", "width": 8}, "input_norm": "zscore",
         "image_size": 24, "encoder": {"name": "view-whitened", "views": 3, "layer": "auto"}, "clusterer": CONSENSUS,
         "epochs": 1, "min_steps": 8, "batch_size": 32, "baselines": False, "precision": "float32",
-        "stop_nmi": None, "device": "cpu", "keep_first": False, **values,
+        "stop_nmi": None, "device": "cpu", "plain_start": False, "keep_first": False, **values,
     }  # fmt: skip
     return fdc.SelfTraining(**values)
 
