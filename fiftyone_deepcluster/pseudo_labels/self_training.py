@@ -209,8 +209,9 @@ class SelfTrainingTask:
         if not (parts.plain_start or parts.keep_first):
             return found
         first = FirstClusters.of(found, vectors, corpus.network, seed=parts.seed)
-        if parts.plain_start and first.comparable:
-            plain = plain_clusters(corpus, parts.encoder.view_settings, parts.n_clusters, parts.seed)
+        n_clusters = 1 + int(found.labels.max())
+        if parts.plain_start and n_clusters > 1 and first.comparable:
+            plain = plain_clusters(corpus, parts.encoder.view_settings, n_clusters, parts.seed)
             compared = _compared(first, plain.labels, corpus)
             if compared is not None:
                 scores = dict(zip(("information_plain", "information_views"), compared, strict=True))

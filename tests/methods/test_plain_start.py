@@ -71,9 +71,10 @@ def test_clusters_of_the_views_are_the_start_where_they_are_better(digits):
     assert not said_about_the_start(found)
 
 
-def test_few_images_are_not_compared(digits):
-    found = fdc.fit(digits[:60], options())
-    assert "information_plain" not in found.record.rounds[0].scores
+@pytest.mark.parametrize("images", ["few", "the same"])
+def test_what_cannot_be_compared_starts_from_the_views(digits, images):
+    found = fdc.fit(digits[:60] if images == "few" else np.full((120, 8, 8), 77, np.uint8), options())
+    assert all("information_plain" not in one.scores for one in found.record.rounds)
     assert not said_about_the_start(found)
 
 
