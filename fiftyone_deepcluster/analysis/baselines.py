@@ -139,11 +139,20 @@ def _verdict_text(best: Baseline, others: list[Baseline], record: RunRecord) -> 
     )
     figures = f"NMI with the truth {own:.3f}, {_title(best, record)} {found:.3f}{rest}."
     if _lead(best) > _EQUAL_WITHIN:
-        advice = "Consider the method 'frozen', which can do the same."
+        advice = _advice(best, record.method)
         return f"{best.name} on {best.features} is BETTER than this run: {figures} {advice}"
     if _lead(best) > -_EQUAL_WITHIN:
         return f"This run is about as good as {best.name} on {best.features}: {figures}"
     return f"This run is better than simple methods: {figures}"
+
+
+def _advice(best: Baseline, method: str) -> str:
+    """How to get the clusters of a baseline."""
+    parts = {"k-means": "clusterer='kmeans'", "UMAP + GMM": "reducer='umap' and clusterer='gmm'"}
+    way = f" with {parts[best.name]} on {best.features}" if best.name in parts else ""
+    if method == "frozen":
+        return f"Cluster again{way}."
+    return f"Consider the method 'frozen'{way}, which can do the same."
 
 
 def _title(entry: Baseline, record: RunRecord) -> str:

@@ -24,7 +24,9 @@ WORD = re.compile(r"\b(?:[^\W\d_]{3,}|[A-Z]{2}|[A-Z]{1,2}\d{1,2})\b")
 """A word: three letters or more, of any script, or an abbreviation in capitals such as CT, PA, T1 or L5; numbers and
 dates do not characterize a group."""
 
-_UNIT = re.compile(r"(?<=\d)\s*(?:MM|CM|ML|MG|KG|CC)\b")
+_UNIT = re.compile(
+    r"(?<=\d)\s*(?:MM|CM|ML|DL|MG|MCG|KG|CC|IU|HU|GY|MSV|MMHG|MMOL|UMOL|MEQ|BPM|KHZ|MHZ)\b", re.IGNORECASE
+)
 """Removed only after a number; otherwise they are words: MG is mammography, CC a view, MM myeloma."""
 
 Texts = Sequence[str | None]
@@ -63,6 +65,7 @@ def words_of_clusters(
     n_words: int = 10,
     common: float = 1.0,
     rank: Rank = "count",
+    groups: Sequence[object | None] | None = None,
     observer: Observer | None = None,
 ) -> dict[int, list[KeyWord]]:
     """The most frequent words of each cluster's texts (Wang et al., LDPO, section 3.2).
@@ -80,18 +83,25 @@ def words_of_clusters(
         common: words in at least this share of the clusters are common and removed. The paper's 1.0 removes
             only words in all of them; lower it for many small clusters.
         rank: ``count``, as in the paper, or ``distinct``.
+        groups: N groups, such as patients, whose texts are alike: ``distinct`` counts those of a cluster as one. None
+            for an image that is in no group. None: every text is independent of the others.
         observer: receives progress events; can cancel.
 
     Returns:
         Cluster id -> words, best first; clusters without text have an empty list. Empty if all images are noise.
 
     Raises:
-        InputError: not one text per image, no text at all, ``n_words`` or ``common`` out of range, or unknown ``rank``.
+        InputError: not one text or group per image, no text at all, ``n_words`` or ``common`` out of range, or unknown ``rank``.
         CancelledError: the observer requested cancellation.
     """
     n_words = arguments.whole_number("n_words", n_words, 1)
     common = arguments.share_of("common", common, "the clusters")
     arguments.one_of("rank", rank, get_args(Rank))
+    if groups is not None and len(groups) != len(labels):
+        raise InputError(
+            f"groups has {counted(len(groups), 'entry', 'entries')} for {counted(len(labels), 'image')}; give one per "
+            "image, None where there is none"
+        )
     rows, counts, words = _counted(texts, len(labels), observer_or_silent(observer))
     labels = np.asarray(labels)[rows]
     clusters = np.unique(labels[labels >= 0])
@@ -99,7 +109,11 @@ def words_of_clusters(
         return {}
     total, held = (_summed(part, labels, clusters) for part in (counts, counts > 0))
     sizes = np.array([(labels == c).sum() for c in clusters])
-    weight = total.astype(float) if rank == "count" else significance(held, sizes)
+    weight = (
+        total.astype(float)
+        if rank == "count"
+        else significance(*_per_group(counts, labels, clusters, rows, groups))
+    )
     if len(clusters) > 1:
         weight[:, (total > 0).mean(axis=0) >= common] = 0
     found: dict[int, list[KeyWord]] = {}
@@ -110,6 +124,26 @@ def words_of_clusters(
             KeyWord(str(words[w]), int(total[row, w]), float(held[row, w] / sizes[row])) for w in best
         ]
     return found
+
+
+def _per_group(
+    counts: csr_matrix,
+    labels: NDArray[np.int64],
+    clusters: NDArray[np.int64],
+    rows: NDArray[np.int64],
+    groups: Sequence[object | None] | None,
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Number of groups of each cluster with each word (K, V), and of all its groups (K,); texts without groups count."""
+    from scipy.sparse import csr_matrix
+
+    from fiftyone_deepcluster.metrics.matching import numbered
+
+    own = np.full(len(rows), -1) if groups is None else numbered(groups)[0][rows]
+    own = np.where(own < 0, len(rows) + np.arange(len(rows)), own)
+    pairs, at = np.unique(np.stack([labels, own]), axis=1, return_inverse=True)
+    joined = csr_matrix((np.ones(len(at)), (at.ravel(), np.arange(len(at)))), (pairs.shape[1], len(at)))
+    held = ((joined @ counts) > 0).astype(np.int64)
+    return _summed(held, pairs[0], clusters), np.array([(pairs[0] == c).sum() for c in clusters])
 
 
 def significance(held: NDArray[np.int64], sizes: NDArray[np.int64]) -> NDArray[np.float64]:

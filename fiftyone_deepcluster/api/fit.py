@@ -300,7 +300,7 @@ def _load(job: _Job) -> dict[str, Any] | None:
     state = checkpoints.load(job.run_dir / checkpoints.CHECKPOINT)
     remedy = START_ANEW
     if job.store.errors:
-        remedy = f"{notes.unread(job.store)[0]}. Restore these files if the run read them; else {remedy}"
+        remedy = f"{notes.unread(job.store, job.images)[0]}. Restore these files if the run read them; else {remedy}"
     check_same(state["fingerprint"], job.fingerprint, job.run_dir, remedy)
     return state
 
@@ -356,7 +356,10 @@ def _record(job: _Job, corpus: Corpus, run_state: RunState) -> RunRecord:
 
 def _notes(job: _Job, run_state: RunState) -> list[str]:
     """Notes for the run record."""
-    messages, options = [*job.remarks, *notes.unread(job.store)], job.resolved.model_dump(mode="json")
+    messages, options = (
+        [*job.remarks, *notes.unread(job.store, job.images)],
+        job.resolved.model_dump(mode="json"),
+    )
     if run_state.assignment is not None:
         messages += notes.in_no_cluster(run_state.assignment.labels, options)
         messages += notes.in_one_cluster(run_state.assignment.labels, job.resolved.n_clusters)

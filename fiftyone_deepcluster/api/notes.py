@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import math
+from itertools import islice
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
+from fiftyone_deepcluster.core.arguments import short
 from fiftyone_deepcluster.core.record import StopReason
 from fiftyone_deepcluster.core.words import counted, part_of
 
@@ -15,6 +18,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from fiftyone_deepcluster.api.assembly import ImageInput
     from fiftyone_deepcluster.core.record import Round
     from fiftyone_deepcluster.images.store import ImageStore
 
@@ -25,14 +29,22 @@ UNLEARNED_SHARE = 0.99
 """Share of the first epoch's loss: if training on given labels ends above it, the network has not learned them."""
 
 
-def unread(store: ImageStore) -> list[str]:
-    """How many images could not be read, and the reason for one of them."""
+def unread(store: ImageStore, images: ImageInput = None) -> list[str]:
+    """How many images could not be read, and the reason for one of them; its file, if ``images`` has files."""
     errors = store.errors
     if not errors:
         return []
     n, first = len(errors) + len(store.kept), min(errors)
     reason = f"{len(errors):,} of {counted(n, 'image')} could not be read and have no cluster, such as number {first}"
-    return [f"{reason}: {errors[first]}"]
+    return [f"{reason}{_file_of(images, first)}: {errors[first]}"]
+
+
+def _file_of(images: ImageInput, row: int) -> str:
+    """Name of an image's file in brackets; empty for an array."""
+    if images is None or isinstance(images, np.ndarray):
+        return ""
+    image = next(islice(images, row, None))
+    return f" ({short(Path(getattr(image, 'path', image)).name)})"
 
 
 def without_baselines(lost: str) -> list[str]:

@@ -12,6 +12,7 @@ import typer
 
 import fiftyone_deepcluster
 from fiftyone_deepcluster.cli.notices import hide_version_notice
+from fiftyone_deepcluster.core.words import counted
 from fiftyone_deepcluster.errors import DeepClusterError
 
 if TYPE_CHECKING:
@@ -246,7 +247,7 @@ def worker_command(
         "waiting for scheduled operations; stop with Ctrl-C" if not once else "executing queued operations"
     )
     done = work(once=once, poll_seconds=poll, echo=typer.echo)
-    typer.echo(f"{done} operations executed")
+    typer.echo(f"{counted(done, 'operation')} executed")
 
 
 @app.command(name="open")

@@ -62,7 +62,7 @@ def entry(name, nmi, own, n_images=100):
          "k-means on pixels 0.700."), False),
         ([("k-means", 0.95, 0.9, 50)],
          ("k-means on pixels is BETTER than this run: NMI with the truth 0.900, k-means on pixels (50 images) 0.950. "
-         "Consider the method 'frozen', which can do the same."), True),
+         "Consider the method 'frozen' with clusterer='kmeans' on pixels, which can do the same."), True),
         ([], "", False),
     ],
 )  # fmt: skip

@@ -119,7 +119,10 @@ def test_abbreviations_in_capitals_are_words():
 
 
 def test_us_counts_as_ultrasound_only_in_capitals_and_units_are_no_words():
-    texts = ["US OF THE liver, tell us of 3 CM and 12MM: NO mass", "TELL US OF 12 CM IN THE MG, CC AND MM"]
+    texts = [
+        "US OF THE liver, tell us of 3 CM and 12MM, 71 IU/L, 120 mmHg: NO mass",
+        "TELL US OF 12 CM IN THE MG, CC AND MM",
+    ]
     found = words_of_clusters(texts, np.array([0, 1]))
     assert {word.word: word.count for word in found[0]} == {"us": 1, "liver": 1, "mass": 1}
     assert {word.word for word in found[1]} == {"mg", "cc", "mm"}
@@ -197,6 +200,26 @@ def test_distinct_words_equal_a_slow_loop_and_random_texts_have_none():
     ratio = sum(n * np.log(n / m / both) + (m - n) * np.log((1 - n / m) / (1 - both)) for n, m in parts)
     weight = significance(np.array([[20], [1]]), np.array([30, 60]))
     assert weight[:, 0] == pytest.approx([2 * ratio, 0.0])
+
+
+def test_reports_of_one_patient_are_no_independent_evidence():
+    texts = ["lung alarm"] * 8 + ["lung film"] * 4 + ["lung film"] * 12
+    labels = np.repeat([0, 1], 12)
+    one, many = ["p"] * 8 + list(range(16)), list(range(24))
+
+    def words(groups):
+        found = words_of_clusters(texts, labels, rank="distinct", groups=groups)
+        return [(word.word, word.count, word.share) for word in found[0]]
+
+    assert words(None) == words(many) == words([None] * 24) == [("alarm", 8, 2 / 3)]
+    assert words(one) == [], "eight films of one patient count as one"
+    assert words_of_clusters(texts, labels, groups=one) == words_of_clusters(texts, labels), (
+        "the paper's counts"
+    )
+    in_pairs = words([i // 2 for i in range(24)])  # four patients of six with the word, none of six others
+    assert in_pairs == []
+    with pytest.raises(InputError, match="groups has 2 entries for 24 images"):
+        words(["a", "b"])
 
 
 @pytest.mark.parametrize("n_topics", [0, -1, 2.0, None, "2", True])

@@ -50,7 +50,7 @@ def test_unreadable_images_give_a_note(digits, tmp_path):
     paths[5].unlink()
     images = [str(path) for path in paths]
     found = fdc.fit(images, options)
-    assert any("2 of 30 images could not be read and have no cluster, such as number 3: " in note
+    assert any("2 of 30 images could not be read and have no cluster, such as number 3 ('3.png'): " in note
                for note in found.record.notes)  # fmt: skip
     with pytest.raises(
         CheckpointError, match=r"with other images; 2 of 30 images could not be read .* Restore these files"

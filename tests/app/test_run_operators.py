@@ -81,6 +81,16 @@ def test_delete_says_what_goes_and_wants_to_be_sure(make_context, clustered):
     assert not [name for name in clustered.get_field_schema() if name.startswith("dc")]
 
 
+@pytest.mark.parametrize("shows_the_run", [False, True])
+def test_delete_keeps_a_view_that_does_not_use_the_run(make_context, clustered, shows_the_run):
+    field = "dc.label" if shows_the_run else "ground_truth.label"
+    view = clustered.match({field: clustered.first()[field]})
+    ctx = make_context(clustered, {"key": "dc", "confirm": True}, view=view._serialize())
+    DeleteClusteringRun().execute(ctx)
+    assert list_runs(clustered) == []
+    assert ("clear_view" in requests_of(ctx)) == shows_the_run
+
+
 @pytest.mark.parametrize(
     "operator", [RenameClusteringRun, DeleteClusteringRun, ShowClusteringRun, RenameCluster, UndoEdit]
 )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fiftyone as fo
 import pytest
 
 import fiftyone_deepcluster as fdc
@@ -27,6 +28,11 @@ from tests.dataset.small_runs import FROZEN
             InputError,
             "truth_field='filepath' holds files or facts of the samples",
         ),
+        (
+            {"truth_field": "empty"},
+            InputError,
+            "truth_field='empty' is empty for all 40 images; give a field",
+        ),
         ({"embeddings_field": "absent"}, InputError, "embeddings_field='absent'"),
         ({"patches_field": "absent"}, InputError, "patches_field='absent'"),
         ({"model": "no-such-model"}, OptionsError, "zoo"),
@@ -37,6 +43,7 @@ from tests.dataset.small_runs import FROZEN
 )
 def test_errors_before_any_work(make_digits, change, error, message):
     dataset = make_digits(40)
+    dataset.add_sample_field("empty", fo.StringField)
     before = state(dataset)
     with pytest.raises(error, match=message):
         fdc.cluster(dataset, **{"key": "dc", **FROZEN, **change})

@@ -206,7 +206,7 @@ def _add_fields(
             "truth_field",
             classes,
             none="none",
-            default=fields.likely_classes(classes),
+            default=fields.likely_classes(samples, classes),
             label="Known classes",
             description="Used for evaluation after each round only, never for training or model selection.",
         )

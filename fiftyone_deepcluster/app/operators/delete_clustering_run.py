@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING, Any
 
 import fiftyone.operators as foo
+from bson import json_util
 from fiftyone.operators import types
 
 from fiftyone_deepcluster.app.operators import shared_inputs, values
@@ -56,8 +58,10 @@ class DeleteClusteringRun(foo.Operator):
         key = shared_inputs.key_of(ctx)
         if not values.switch(ctx.params, "confirm"):
             raise InputError(f"deleting {key!r} was not confirmed; set confirm=True")
+        shown = _is_in_view(ctx, key)
         delete_run(ctx.dataset, key)
-        ctx.ops.clear_view()
+        if shown:
+            ctx.ops.clear_view()
         ctx.ops.reload_dataset()
         ctx.ops.notify(f"Run {key} deleted", variant="success")
         return {"deleted": key}
@@ -65,6 +69,12 @@ class DeleteClusteringRun(foo.Operator):
     def resolve_output(self, ctx: foo.ExecutionContext) -> types.Property | None:
         """The deleted run."""
         return shared_inputs.result(ctx, "Run deleted", deleted=types.String())
+
+
+def _is_in_view(ctx: foo.ExecutionContext, key: str) -> bool:
+    """Whether the App's view, with its filters, may use a field or a brain run of a run; without them it is lost."""
+    stages = json_util.dumps(ctx.view._serialize(include_uuids=False))
+    return re.search(rf"(?<!\w){re.escape(key)}(_\w+)?(?!\w)", stages) is not None
 
 
 def _what(dataset: fo.Dataset, key: str) -> str:

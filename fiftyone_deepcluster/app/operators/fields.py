@@ -10,6 +10,10 @@ if TYPE_CHECKING:
     import fiftyone as fo
 
 
+_LOOKED_AT = 1000
+"""Number of samples in which a value is looked for at every keystroke in a form."""
+
+
 def class_fields(dataset: fo.Dataset, patches_field: str | None = None) -> list[str]:
     """Fields with one class per image: Classification, string, integer or boolean.
 
@@ -26,12 +30,21 @@ def class_fields(dataset: fo.Dataset, patches_field: str | None = None) -> list[
     return _of_no_run(dataset, [*labels, *dataset.get_field_schema(ftype=plain)])
 
 
-def likely_classes(fields: list[str]) -> str:
-    """The field that probably holds the known classes: the usual name, or the only one; empty if it is not clear."""
+def likely_classes(samples: fo.core.collections.SampleCollection, fields: list[str]) -> str:
+    """The field that probably holds the known classes of the samples; empty if it is not clear.
+
+    It has the usual name, or is the only Classification: a string or number may as well be a report or a patient. A
+    field without a value in the first samples is none.
+    """
     usual = [path for path in fields if path.rsplit(".", maxsplit=1)[-1] in ("ground_truth", "label")]
-    if usual:
-        return usual[0]
-    return fields[0] if len(fields) == 1 else ""
+    labels = [path for path in own_label_fields(samples._dataset) if path in fields]
+    likely = usual[:1] or (labels if len(labels) == 1 else [])
+    return likely[0] if likely and _has_values(samples, likely[0]) else ""
+
+
+def _has_values(samples: fo.core.collections.SampleCollection, path: str) -> bool:
+    """Whether one of the first samples has a value; True where the view hides the field."""
+    return samples.get_field(path) is None or bool(len(samples.limit(_LOOKED_AT).exists(path).limit(1)))
 
 
 def text_fields(dataset: fo.Dataset) -> list[str]:

@@ -27,7 +27,7 @@ from typing import TYPE_CHECKING
 from fiftyone_deepcluster.core.arguments import short
 from fiftyone_deepcluster.core.words import counted
 from fiftyone_deepcluster.dataset.io.fields import changing
-from fiftyone_deepcluster.dataset.io.read_images import DICOM_FRAME, DICOM_PATH
+from fiftyone_deepcluster.dataset.io.read_images import DICOM_FRAME, DICOM_PATH, DICOM_PREFIX
 from fiftyone_deepcluster.errors import ImagesError, InputError
 from fiftyone_deepcluster.images.dicom.header import DicomHeader, field_kind, read_header
 
@@ -104,7 +104,7 @@ def _some(places: tuple[str, ...]) -> str:
 def field_name(keyword: str) -> str:
     """``BodyPartExamined`` -> ``dicom_body_part_examined``."""
     words = re.findall(r"[A-Z]+(?=[A-Z][a-z])|[A-Z]?[a-z]+|[A-Z]+|\d+", keyword)
-    return "_".join(["dicom", *(word.lower() for word in words)])
+    return DICOM_PREFIX + "_".join(word.lower() for word in words)
 
 
 def find_target(dataset: fo.Dataset | str, keywords: tuple[str, ...]) -> fo.Dataset | None:

@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING, cast
 
 from fiftyone_deepcluster.api.fit_arguments import check_varied
 from fiftyone_deepcluster.core.arguments import short
-from fiftyone_deepcluster.core.words import counted
+from fiftyone_deepcluster.core.words import all_of, counted
 from fiftyone_deepcluster.dataset.io.read_fields import read_truth
 from fiftyone_deepcluster.dataset.io.side_fields import read_known
 from fiftyone_deepcluster.dataset.io.vectors import check_single, stored_vectors
-from fiftyone_deepcluster.errors import OptionsError
+from fiftyone_deepcluster.errors import InputError, OptionsError
 
 if TYPE_CHECKING:
     import numpy as np
@@ -48,6 +48,16 @@ def check_number(options: Options, n: int) -> None:
         )
 
 
+def _known_classes(source: SampleSource, field: str) -> list[object | None]:
+    truth = read_truth(source, field)
+    if all(known is None for known in truth):
+        raise InputError(
+            f"truth_field={field!r} is empty for {all_of(len(source), 'image')}; give a field with classes of these "
+            "images, or none"
+        )
+    return truth
+
+
 def read_inputs(source: SampleSource, options: Options, settings: dict[str, object]) -> Inputs:
     """Read and validate the fields named in options and settings (``truth_field``, ``embeddings_field``).
 
@@ -58,7 +68,7 @@ def read_inputs(source: SampleSource, options: Options, settings: dict[str, obje
     check_number(options, len(source))
     known = read_known(source, options)
     truth_field, vectors_field = settings["truth_field"], settings["embeddings_field"]
-    truth = None if truth_field is None else read_truth(source, cast("str", truth_field))
+    truth = None if truth_field is None else _known_classes(source, cast("str", truth_field))
     if vectors_field is None:
         return Inputs(known, truth)
     features, missing = stored_vectors(source, cast("str | list[str]", vectors_field))

@@ -8,7 +8,13 @@ from typing import TYPE_CHECKING
 from fiftyone_deepcluster.core import arguments
 from fiftyone_deepcluster.core.words import all_of
 from fiftyone_deepcluster.dataset.io.fields import marked, objects_prefix
-from fiftyone_deepcluster.dataset.io.read_images import DICOM_FRAME, DICOM_PATH, all_images, flat
+from fiftyone_deepcluster.dataset.io.read_images import (
+    DICOM_FRAME,
+    DICOM_PATH,
+    DICOM_PREFIX,
+    all_images,
+    flat,
+)
 from fiftyone_deepcluster.dataset.runs import storage
 from fiftyone_deepcluster.errors import InputError
 
@@ -231,8 +237,9 @@ def fields_with_vectors(source: SampleSource) -> list[str]:
     paths = [path for path, field in schema.items() if _may_hold_vectors(field)]
     own = no_embeddings(source.dataset)
     known = [path.removeprefix(prefix) for path in paths if path.startswith(prefix) and path not in own]
-    # fields inside labels hold no embeddings
-    return [name for name in known if "." not in name and name not in _OF_OBJECTS]
+    # fields inside labels, and values of a DICOM header, are no embeddings
+    known = [name for name in known if "." not in name and name not in _OF_OBJECTS]
+    return [name for name in known if not name.startswith(DICOM_PREFIX)]
 
 
 def _may_hold_vectors(field: fo.Field) -> bool:

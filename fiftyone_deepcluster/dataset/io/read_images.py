@@ -20,6 +20,9 @@ if TYPE_CHECKING:
 
     import fiftyone as fo
 
+DICOM_PREFIX = "dicom_"
+"""Beginning of the names of all fields of ``add_dicom``."""
+
 DICOM_PATH, DICOM_FRAME = "dicom_path", "dicom_frame"
 """Fields with the original of a sample's image: path of the file, and index of the frame in it."""
 

@@ -12,7 +12,7 @@ from fiftyone_deepcluster.core.words import counted
 from fiftyone_deepcluster.dataset.display.sidebar import add_group
 from fiftyone_deepcluster.dataset.io.fields import changing, declare_missing, drop_empty
 from fiftyone_deepcluster.dataset.io.read_fields import read_values
-from fiftyone_deepcluster.dataset.io.side_fields import read_texts
+from fiftyone_deepcluster.dataset.io.side_fields import read_groups, read_texts
 from fiftyone_deepcluster.dataset.io.write import NOISE, set_values
 from fiftyone_deepcluster.dataset.results.open_run import images_of, open_run, store, storing
 from fiftyone_deepcluster.dataset.results.results_cache import Findings
@@ -69,6 +69,7 @@ def key_words(
     n_words: int = 10,
     common: float = 1.0,
     rank: Rank = "count",
+    group_field: str | None = None,
     observer: Observer | None = None,
 ) -> dict[str, list[KeyWord]]:
     """The most frequent words of each cluster's reports (Wang et al., LDPO, section 3.2), stored with the run.
@@ -84,6 +85,8 @@ def key_words(
             in the paper.
         rank: ``count``: by frequency, as in the paper; ``distinct``: by how much more often a word occurs in the
             cluster than elsewhere, without words explained by chance. Better for few or small clusters.
+        group_field: field with groups, such as patients, whose reports are alike: ``distinct`` counts the images of a
+            group in one cluster as one; by default the run's own ``group_field``.
         observer: receives progress events; can cancel.
 
     Returns:
@@ -103,11 +106,12 @@ def key_words(
     field = run.options.known_fields.texts if text_field is None else text_field
     if field is None:
         raise InputError(f"run {key!r} has no text_field; give the field with the reports")
+    by = run.options.known_fields.groups if group_field is None else group_field
     source = images_of(run)
     names, labels = _numbered(read_values(source, run.fields.view_path("label")))
     found = words_of_clusters(
         read_texts(source, field), np.asarray(labels),
-        n_words=n_words, common=common, rank=rank, observer=observer,
+        n_words=n_words, common=common, rank=rank, groups=by and read_groups(source, by), observer=observer,
     )  # fmt: skip
     words = {names[cluster]: entry for cluster, entry in found.items()}
     if not any(words.values()):
@@ -163,7 +167,9 @@ def build_tree(
     nodes, paths = _nodes(tree, names)
     if all(node.leaf for node in nodes):
         logger.warning("run %r: no clusters are confused more than others, so its tree has no groups", key)
-    written = [paths[label] if label >= 0 else None for label in labels]
+    written = [
+        paths[label] or None if label >= 0 else None for label in labels
+    ]  # without groups the field is dropped
     with storing(run) as now:
         # the file first: a full disk must not leave the field without it
         Findings(now).save(_TREE, {"nodes": [asdict(node) for node in nodes], "ids": _ids(now)})

@@ -33,7 +33,7 @@ def own_field(run: KeptRun, field: str, *, texts: bool = False) -> tuple[str, bo
     runs = [*marked(dataset), *(storage.fields_of(dataset, key) for key in storage.keys(dataset))]
     if any(path in other.roots() for other in runs):
         raise InputError(
-            f"field={arguments.short(field)} belongs to a run; choose another field, such as 'ground_truth'"
+            f"field={arguments.short(field)} belongs to a run; choose a field of your own, or a new name"
         )
     known = dataset.get_field(path)
     if known is None:

@@ -147,9 +147,11 @@ def _take(file: Path, found: Found, seen: set[str], *, named: bool) -> None:
         else:
             found.files.append(path)
     except FileNotFoundError:
-        if named:  # within a searched folder it is a broken link, which is ignored
+        if named:
             address = address_of(path)
             found.skipped[shown] = "there is no such file" if address is None else not_a_file(address)
+        elif file.is_symlink():  # else the file was deleted since the folder was listed
+            found.skipped[_printable(str(file))] = "it is a symbolic link to a file that does not exist"
     except OSError as error:
         found.skipped[shown] = f"it cannot be read: {error.strerror}"
 

@@ -137,6 +137,19 @@ def test_a_tree_needs_a_softmax_layer_and_words_a_field(reports):
         fdc.key_words(reports, "fr", "report", n_words="ten")
 
 
+def test_distinct_words_count_the_patients_of_the_run(reports):
+    reports.set_values("report", [f"plain film {'alarm' if i % 100 < 24 else ''}" for i in range(200)])
+    reports.set_values("patient", ["p" if i % 100 < 24 else f"p{i}" for i in range(200)])
+    options = fdc.LDPO(n_clusters=4, text_field="report", group_field="patient", **QUICK)
+    run = fdc.cluster(reports, options, "ld", progress=False, compute_brain=False)
+    labels = [run.names()[0] if i % 100 < 24 else run.names()[1] for i in range(200)]
+    reports.set_values("ld.label", labels)
+    assert not any(fdc.key_words(reports, "ld", rank="distinct").values()), "all are of one patient"
+    reports.set_values("own", [f"p{i}" for i in range(200)])
+    words = fdc.key_words(reports, "ld", rank="distinct", group_field="own")
+    assert [word.word for word in words[run.names()[0]]] == ["alarm"]
+
+
 def test_a_field_without_distinct_words_gives_a_warning(reports, caplog):
     fdc.cluster(reports, fdc.Frozen(n_clusters=3, baselines=False), "fr", progress=False, compute_brain=False)
     reports.set_values("same", ["The same report of all."] * len(reports))

@@ -108,13 +108,16 @@ class TestFinding:
         with pytest.raises(ImagesError, match="give a folder, a DICOM file, or a list of them"):
             find_dicom(given)
 
-    def test_links_to_nothing_or_in_a_circle_do_not_stop_the_walk(self, tmp_path):
+    def test_links_to_nothing_or_in_a_circle_are_reported(self, tmp_path):
         (tmp_path / "nothing").symlink_to(tmp_path / "gone")
         (tmp_path / "circle").symlink_to(tmp_path / "circle")
         shutil.copy(carried("CT_small.dcm"), tmp_path / "one")
         found = find_dicom(tmp_path)
         assert found.files == [str(tmp_path / "one")]
-        assert list(found.skipped) == [str(tmp_path / "circle")]
+        assert sorted(found.skipped) == [str(tmp_path / "circle"), str(tmp_path / "nothing")]
+        assert (
+            found.skipped[str(tmp_path / "nothing")] == "it is a symbolic link to a file that does not exist"
+        )
 
     def test_folders_that_cannot_be_read_are_reported(self, tmp_path, monkeypatch):
         """Too deep for its path to be opened: that stops even those whom no permission stops."""
