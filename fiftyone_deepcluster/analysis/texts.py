@@ -91,7 +91,8 @@ def words_of_clusters(
         Cluster id -> words, best first; clusters without text have an empty list. Empty if all images are noise.
 
     Raises:
-        InputError: not one text or group per image, no text at all, ``n_words`` or ``common`` out of range, or unknown ``rank``.
+        InputError: not one text or group per image, no text at all, ``n_words`` or ``common`` out of range, or unknown
+            ``rank``.
         CancelledError: the observer requested cancellation.
     """
     n_words = arguments.whole_number("n_words", n_words, 1)
@@ -133,7 +134,7 @@ def _per_group(
     rows: NDArray[np.int64],
     groups: Sequence[object | None] | None,
 ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Number of groups of each cluster with each word (K, V), and of all its groups (K,); texts without groups count."""
+    """Number of each cluster's groups with each word (K, V), and of all of them (K,); a text without one is its own."""
     from scipy.sparse import csr_matrix
 
     from fiftyone_deepcluster.metrics.matching import numbered

@@ -126,8 +126,8 @@ def _from_folder(folder: Path) -> fo.Dataset:
         if dataset.info.get("folder") == str(folder):
             return dataset
         raise InputError(
-            f"a dataset {folder.name!r} exists, but with other images than {folder}; give the dataset's name instead of "
-            "a path, or rename the folder or that dataset"
+            f"a dataset {folder.name!r} exists, but with other images than {folder}; give the dataset's name instead "
+            "of a path, or rename the folder or that dataset"
         )
     dataset = fo.Dataset.from_dir(
         dataset_dir=str(folder), dataset_type=fo.types.ImageDirectory, name=folder.name, progress=False

@@ -147,13 +147,18 @@ def _take(file: Path, found: Found, seen: set[str], *, named: bool) -> None:
         else:
             found.files.append(path)
     except FileNotFoundError:
-        if named:
-            address = address_of(path)
-            found.skipped[shown] = "there is no such file" if address is None else not_a_file(address)
-        elif file.is_symlink():  # else the file was deleted since the folder was listed
-            found.skipped[_printable(str(file))] = "it is a symbolic link to a file that does not exist"
+        _note_missing(file, path, found, named=named)
     except OSError as error:
         found.skipped[shown] = f"it cannot be read: {error.strerror}"
+
+
+def _note_missing(file: Path, path: str, found: Found, *, named: bool) -> None:
+    """Add the reason for a file that is not there; none if it was deleted since its folder was listed."""
+    if named:
+        address = address_of(path)
+        found.skipped[_printable(path)] = "there is no such file" if address is None else not_a_file(address)
+    elif file.is_symlink():
+        found.skipped[_printable(str(file))] = "it is a symbolic link to a file that does not exist"
 
 
 def _printable(path: str) -> str:
