@@ -110,6 +110,12 @@ def test_a_folder_becomes_a_lasting_dataset_of_its_name(invoke, fiftyone_home, d
             assert last == (
                 f"Run {words[1]} of dataset {folder.name}. To look at it: fiftyone-deepcluster open {folder.name}"
             )
+        other = tmp_path / "other" / folder.name
+        other.mkdir(parents=True)
+        refused = invoke("cluster", str(other), *_QUICK)
+        assert refused.exit_code == 1
+        assert f"but with other images than {other}; give the dataset's name" in refused.output
+        assert "delete" not in refused.output, "the dataset may have reviews"
         dataset = fo.load_dataset(folder.name)
         assert dataset.persistent
         assert len(dataset) == 40
