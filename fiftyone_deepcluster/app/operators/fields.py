@@ -41,6 +41,11 @@ def text_fields(dataset: fo.Dataset) -> list[str]:
     return _of_no_run(dataset, list(dataset.get_field_schema(ftype=fo.StringField)))
 
 
+def likely_texts(fields: list[str]) -> str | None:
+    """The first field that may hold texts: not of a DICOM header, whose fields are codes and hashes of identities."""
+    return next((path for path in fields if not path.startswith("dicom_")), None)
+
+
 def own_label_fields(dataset: fo.Dataset) -> list[str]:
     """Classification fields that were not written by a run."""
     import fiftyone as fo

@@ -121,6 +121,7 @@ def find_target(dataset: fo.Dataset | str, keywords: tuple[str, ...]) -> fo.Data
                 f"dataset={short(dataset)} is not a name; give a FiftyOne dataset or a dataset name"
             )
         if not fo.dataset_exists(dataset):
+            _check_new_name(dataset)
             return None
         dataset = fo.load_dataset(dataset)
     if not isinstance(dataset, fo.Dataset):
@@ -133,6 +134,16 @@ def find_target(dataset: fo.Dataset | str, keywords: tuple[str, ...]) -> fo.Data
         )
     _check_fields(dataset, keywords)
     return dataset
+
+
+def _check_new_name(name: str) -> None:
+    """Raise InputError unless a new dataset can have the name, before files are searched."""
+    from fiftyone.core.dataset import _validate_dataset_name
+
+    try:
+        _validate_dataset_name(name)
+    except ValueError as error:
+        raise InputError(f"{name!r} is not a valid dataset name ({error}); give another name") from error
 
 
 def make_target(name: str) -> fo.Dataset:
