@@ -109,12 +109,17 @@ def check_units(layer: Layer, units: Sequence[int]) -> NDArray[np.int64]:
         raise InputError(
             f"units={arguments.short(units)} is not a list; give indices of units, such as [0, 1]"
         )
-    chosen = np.array([arguments.whole_number("units", unit, 0) for unit in given], np.int64)
-    wrong = chosen[chosen >= layer.units]
-    if not len(chosen) or len(wrong):
-        what = f"has {wrong[0]}" if len(wrong) else "is empty"
-        raise InputError(f"units {what}; the layer {layer.name!r} has the units 0 to {layer.units - 1}")
-    return chosen
+    chosen = [arguments.whole_number("units", unit, 0) for unit in given]
+    check_in_layer(layer.name, layer.units, chosen)
+    return np.array(chosen, np.int64)
+
+
+def check_in_layer(layer: str, n_units: int, units: Sequence[int]) -> None:
+    """Raise InputError if there are no units, or one that the layer, which has ``n_units``, does not have."""
+    wrong = [unit for unit in units if unit >= n_units]
+    if not units or wrong:
+        what = f"has {wrong[0]}" if wrong else "is empty"
+        raise InputError(f"units {what}; the layer {layer!r} has the units 0 to {n_units - 1}")
 
 
 def maximize(corpus: Corpus, layer: Layer, units: NDArray[np.int64], ascent: Ascent) -> UnitImages:

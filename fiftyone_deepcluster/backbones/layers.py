@@ -85,13 +85,18 @@ def choose_layers(layers: Sequence[Layer], names: Sequence[str] | None, option: 
     Raises:
         InputError: there is no such layer; the message starts with ``option`` and lists the layers.
     """
-    known = {layer.name: layer for layer in layers}
+    known = [layer.name for layer in layers]
     for name in names or ():
-        if name not in known:
-            raise InputError(
-                f"{option}={name!r} is not a layer of this network; choose one of: {some_of(list(known), 30)}"
-            )
+        check_layer(known, name, option)
     return [layer for layer in layers if names is None or layer.name in names]
+
+
+def check_layer(known: Sequence[str], name: str, option: str = "layer") -> None:
+    """Raise InputError unless ``name`` is among the names of the known layers, as in ``choose_layers``."""
+    if name not in known:
+        raise InputError(
+            f"{option}={name!r} is not a layer of this network; choose one of: {some_of(known, 30)}"
+        )
 
 
 def capture_outputs(

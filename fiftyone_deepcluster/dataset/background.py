@@ -100,7 +100,14 @@ class Job:
             RunLockedError: the job is running, or will start in a separate process.
         """
         method = self.method or title_of(self.name)
-        return queue.enter(root_dataset(self.samples), self.name, method, self.rounds, background=background)
+        return queue.enter(
+            root_dataset(self.samples),
+            self.name,
+            method,
+            self.rounds,
+            background=background,
+            resumes=self.verb == "resume",
+        )
 
     def start(self) -> None:
         """Execute the call in a separate process, which waits for others of the dataset to end.

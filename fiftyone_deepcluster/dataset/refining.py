@@ -88,10 +88,8 @@ def refine(
     if new_key in storage.keys(dataset):
         raise RunExistsError(f"{dataset.name!r} already has a run {new_key!r}; choose another new_key")
     resolved = run.resolved_options
-    _check_options(run, _changed(resolved, 2, changes), changes)
-    settings = _settings(run) | {
-        REVIEWED_WEIGHT: arguments.positive(REVIEWED_WEIGHT, reviewed_weight, MOST_WEIGHT)
-    }
+    check_refine(run, {**changes, REVIEWED_WEIGHT: reviewed_weight})
+    settings = _settings(run) | {REVIEWED_WEIGHT: float(reviewed_weight)}
     if resolved.trains:
         network_of(dataset, settings)
     source, decided = read_decided(run, by_number=not resolved.trains)
@@ -109,9 +107,22 @@ def refine(
     return run_call(call, observer, progress)
 
 
-def _check_options(run: Run, options: Options, changes: dict[str, Any]) -> None:
-    """Raise OptionsError or RunError if the method keeps no labels, or its network cannot be built."""
+def check_refine(run: Run, changes: dict[str, Any]) -> None:
+    """Check the options of a call, without a look at the images and their review.
+
+    Args:
+        run: the run to refine.
+        changes: options that differ from the run's, and ``reviewed_weight``.
+
+    Raises:
+        OptionsError, InputError, RunError: an option is refused, the method keeps no labels, or its network cannot be
+            built.
+    """
+    changes = dict(changes)
+    weight = changes.pop(REVIEWED_WEIGHT, DEFAULT_WEIGHT)
+    options = _changed(run.resolved_options, 2, changes)
     check_keeps_labels(options)
+    arguments.positive(REVIEWED_WEIGHT, weight, MOST_WEIGHT)
     folder = run_files.run_dir(run.dataset, run.key)
     if changes.keys() & {"weights", "backbone"} or not is_own(folder, run.uid):
         check_named_files(options)

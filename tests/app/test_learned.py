@@ -22,7 +22,8 @@ from fiftyone_deepcluster.dataset.api import cluster
 from fiftyone_deepcluster.dataset.results.filters import stored_filters
 from fiftyone_deepcluster.dataset.results.neighbors import indexed_neighbors, stored_scores
 from fiftyone_deepcluster.dataset.results.numbers import stored_sweep
-from fiftyone_deepcluster.dataset.results.probes import stored_probe
+from fiftyone_deepcluster.dataset.results.open_run import storing
+from fiftyone_deepcluster.dataset.results.probes import save_layers, stored_probe
 from fiftyone_deepcluster.dataset.results.results_cache import Findings
 from fiftyone_deepcluster.dataset.runs import status
 from fiftyone_deepcluster.dataset.runs.run import load_run
@@ -100,6 +101,17 @@ def test_units_are_checked_while_they_are_typed(make_context, learned):
     )
 
 
+def test_units_are_those_of_the_layer(make_context, learned, run):
+    with storing(run) as now:
+        save_layers(now, {"conv1": 8, "conv2": 16})
+    for layer, unit, invalid in (("conv1", "8", True), ("conv1", "7", False), ("conv2", "8", False)):
+        ctx = make_context(learned, {"layer": layer, "units": unit})
+        assert bool(inputs_of(DrawFilters(), ctx).get_property("units").invalid) is invalid
+    ctx = make_context(learned, {"layer": "conv1", "units": "0 8"})
+    message = inputs_of(DrawFilters(), ctx).get_property("units").error_message
+    assert message == "units has 8; the layer 'conv1' has the units 0 to 7"
+
+
 @pytest.mark.parametrize("operator", [ProbeLayers, DrawFilters, FindNeighbors, RecommendNumber])
 def test_forms_say_so_where_there_is_no_run(make_context, digits_dataset, operator):
     assert (
@@ -145,12 +157,22 @@ def test_neighbors_are_found_with_a_score(make_context, learned, run):
     assert len(indexed_neighbors(run, learned.first().id)["learned"]) == 10
 
 
-def test_failures_are_told_in_words(learned):
+def test_failures_are_told_in_words_and_then_the_form_knows_the_layers(make_context, learned, run):
+    Findings(run).path("layers", "").with_suffix(".json").unlink(missing_ok=True)
+    layer = inputs_of(DrawFilters(), make_context(learned, {"layer": "conv9"})).get_property("layer")
+    assert not layer.invalid
+    assert "offered here once" in layer.view.description
     with pytest.raises(ExecutionError, match="conv1, conv2"):
         foo.execute_operator(names.DRAW_FILTERS, {"dataset": learned}, params={"key": "dc", "layer": "conv9"})
     state = status.read_states(learned)["job-draw_filters-dc"]
     assert state.status == "failed"
     assert "conv1, conv2" in state.error
+    layer = inputs_of(DrawFilters(), make_context(learned, {"layer": "conv9"})).get_property("layer")
+    assert layer.error_message.startswith(
+        "Layer 'conv9' is not a layer of this network; choose one of: conv1, conv2"
+    )
+    assert layer.invalid
+    assert "offered here once" not in layer.view.description
 
 
 # ---------------------------------------------------------------- the panel
@@ -274,7 +296,8 @@ def test_a_range_without_numbers_is_refused_while_it_is_typed(make_context, stor
     fractions = {"smallest": 2.5, "largest": 6.5, "repetitions": 3.5, "max_images": 20.5}
     form = inputs_of(RecommendNumber(), make_context(stored_pixels, dict(fractions)))
     for name, value in fractions.items():
-        assert form.get_property(name).error_message == f"{value} is not a whole number; give one"
+        assert f" {value} is not a whole number; give " in form.get_property(name).error_message
+    assert form.get_property("smallest").error_message.startswith("Smallest number of clusters 2.5 is not")
     whole = {"smallest": 2, "largest": 6.0, "repetitions": 3, "max_images": None}
     form = inputs_of(RecommendNumber(), make_context(stored_pixels, dict(whole)))
     assert not any(form.get_property(name).invalid for name in whole)

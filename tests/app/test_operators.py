@@ -91,6 +91,7 @@ def test_known_classes_are_preselected_where_the_field_is_one_of_classes(make_co
     digits_dataset.set_values("other", [fo.Classification(label="a")] * len(digits_dataset))
     assert chosen(digits_dataset) == "", "which of the two is not clear"
     digits_dataset.delete_sample_fields(["kind", "other"])
+    digits_dataset.set_values("dicom_patient", ["a", "b"] * 20)
     digits_dataset.set_values("patient", [f"p{i % 7}" for i in range(len(digits_dataset))])
     assert chosen(digits_dataset) == "", "a string may be a report or a patient"
     digits_dataset.add_sample_field("label", fo.EmbeddedDocumentField, embedded_doc_type=fo.Classification)

@@ -40,7 +40,7 @@ class FindKeyWords(JobOperator):
         if run is not None:
             known = fields.text_fields(ctx.dataset)
             own = run.options.known_fields.texts
-            default = own if own in known else (known[0] if known else None)
+            default = own if own in known else fields.likely_texts(known)
             shared_inputs.add_choice(
                 inputs,
                 "text_field",
@@ -49,7 +49,9 @@ class FindKeyWords(JobOperator):
                 label="Text field",
                 description="String field with the reports. Words are shown unfiltered: remove personal names first.",
             )
-            inputs.int("n_words", default=_WORDS, min=1, max=_MOST_WORDS, label="Words per cluster")
+            shared_inputs.add_number(
+                inputs, ctx, "n_words", _WORDS, (1, _MOST_WORDS), label="Words per cluster"
+            )
             shared_inputs.add_choice(
                 inputs,
                 "rank",

@@ -15,7 +15,6 @@ from fiftyone_deepcluster.errors import InputError
 
 if TYPE_CHECKING:
     from fiftyone_deepcluster.dataset.background import Job
-    from fiftyone_deepcluster.dataset.runs.run import Run
 
 _INDEX = re.compile("[0-9]{1,9}")
 _STEPS, _MOST_STEPS = 300, 10_000
@@ -38,26 +37,17 @@ class DrawFilters(JobOperator):
 
     def resolve_input(self, ctx: foo.ExecutionContext) -> types.Property:
         """Form: run, layer, units and number of steps."""
+        from fiftyone_deepcluster.dataset.results.probes import stored_layers
+
         inputs = types.Object()
         run = findings.add_finished_run(inputs, ctx)
         if run is not None:
-            _add_layer(inputs, run)
-            inputs.str(
-                "units",
-                label="Units",
-                description="Unit indices such as 0, 5, 17. Empty: 16 evenly spaced units.",
-            )
-            try:
-                _units(ctx)
-            except InputError as error:
-                shared_inputs.complain(inputs, "units", error)
-            inputs.int(
-                "steps",
-                default=_STEPS,
-                min=1,
-                max=_MOST_STEPS,
-                label="Steps",
-                description="Of gradient ascent.",
+            layers = stored_layers(run) or {}
+            _add_layer(inputs, ctx, layers)
+            _add_units(inputs, ctx, layers)
+            about = "Of gradient ascent."
+            shared_inputs.add_number(
+                inputs, ctx, "steps", _STEPS, (1, _MOST_STEPS), label="Steps", description=about
             )
         return shared_inputs.form(inputs, "Draw filters", "Draw")
 
@@ -68,19 +58,34 @@ class DrawFilters(JobOperator):
         return findings.analysis(ctx, "draw_filters", layer=layer, units=units, ascent={"steps": steps})
 
 
-def _add_layer(inputs: types.Object, run: Run) -> None:
-    """Add the layer input, with stored layer names as choices: loading the network would block the form."""
-    from fiftyone_deepcluster.dataset.results.probes import stored_layers
+def _add_layer(inputs: types.Object, ctx: foo.ExecutionContext, layers: dict[str, int]) -> None:
+    """Add the layer input, with the stored layers as choices: loading the network would block the form."""
+    from fiftyone_deepcluster.backbones.layers import check_layer
 
     known = types.AutocompleteView()
-    for name, units in (stored_layers(run) or {}).items():
+    for name, units in layers.items():
         known.add_choice(name, label=f"{name} · {units:,} units")
-    inputs.str(
-        "layer",
-        view=known,
-        label="Layer",
-        description="Layer name such as conv3. Empty: the last convolution. An unknown name lists the existing layers.",
-    )
+    about = "Layer name such as conv3. Empty: the last convolution."
+    later = " The layers of this run are offered here once it was probed, or units of it were drawn."
+    inputs.str("layer", view=known, label="Layer", description=about if layers else f"{about}{later}")
+    with shared_inputs.complaining(inputs, "layer"):
+        layer = values.text(ctx.params, "layer")
+        if layers and layer is not None:
+            check_layer([*layers], layer)
+
+
+def _add_units(inputs: types.Object, ctx: foo.ExecutionContext, layers: dict[str, int]) -> None:
+    """Add the input of the units, which a stored layer must have."""
+    from fiftyone_deepcluster.analysis.unit_images import check_in_layer
+
+    about = "Unit indices such as 0, 5, 17. Empty: 16 evenly spaced units."
+    inputs.str("units", label="Units", description=about)
+    if inputs.get_property("layer").invalid:
+        return
+    with shared_inputs.complaining(inputs, "units"):
+        units, layer = _units(ctx), values.text(ctx.params, "layer")
+        if units is not None and layer in layers:
+            check_in_layer(layer, layers[layer], units)
 
 
 def _units(ctx: foo.ExecutionContext) -> list[int] | None:

@@ -161,12 +161,15 @@ class UndoEdit(foo.Operator):
         inputs = types.Object()
         edit = _begin_form(inputs, ctx)
         if edit:
-            inputs.int("steps", default=1, min=1, label="Steps", description="Number of edits to undo.")
+            about = "Number of edits to undo."
+            steps = shared_inputs.add_number(
+                inputs, ctx, "steps", 1, (1, None), label="Steps", description=about
+            )
             standing = [entry for entry in reversed(edit.log()) if not entry.undone]
-            going = standing[: values.number(ctx.params, "steps", 1, least=1)]
-            text = "; ".join(entry.text for entry in going) or "There is nothing to undo"
-            inputs.view("preview", types.Notice(label="Edits that will be undone", description=text))
-            if not going:
+            text = "; ".join(entry.text for entry in standing[:steps]) or "There is nothing to undo"
+            if steps is not None:
+                inputs.view("preview", types.Notice(label="Edits that will be undone", description=text))
+            if not standing:
                 inputs.get_property("steps").invalid = True
         return shared_inputs.form(inputs, "Undo cluster edit", "Undo")
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from fiftyone_deepcluster.dataset.io.read_fields import NO_CLASSES, no_embeddings
+from fiftyone_deepcluster.dataset.io.read_images import DICOM_PREFIX
 
 if TYPE_CHECKING:
     import fiftyone as fo
@@ -17,7 +18,7 @@ _LOOKED_AT = 1000
 def class_fields(dataset: fo.Dataset, patches_field: str | None = None) -> list[str]:
     """Fields with one class per image: Classification, string, integer or boolean.
 
-    For patches, the attributes of the objects as full paths.
+    Those of DICOM headers come last: they rather hold patients. For patches, the attributes of the objects as full paths.
     """
     import fiftyone as fo
 
@@ -27,7 +28,8 @@ def class_fields(dataset: fo.Dataset, patches_field: str | None = None) -> list[
         paths = dataset.get_field_schema(ftype=plain, flat=True)
         return _of_no_run(dataset, [path for path in paths if path.startswith(prefix)])
     labels = dataset.get_field_schema(embedded_doc_type=fo.Classification)
-    return _of_no_run(dataset, [*labels, *dataset.get_field_schema(ftype=plain)])
+    found = _of_no_run(dataset, [*labels, *dataset.get_field_schema(ftype=plain)])
+    return sorted(found, key=lambda path: path.startswith(DICOM_PREFIX))
 
 
 def likely_classes(samples: fo.core.collections.SampleCollection, fields: list[str]) -> str:
@@ -52,6 +54,11 @@ def text_fields(dataset: fo.Dataset) -> list[str]:
     import fiftyone as fo
 
     return _of_no_run(dataset, list(dataset.get_field_schema(ftype=fo.StringField)))
+
+
+def likely_texts(fields: list[str]) -> str | None:
+    """The first field that may hold texts: not of a DICOM header, whose fields are codes and hashes of identities."""
+    return next((path for path in fields if not path.startswith(DICOM_PREFIX)), None)
 
 
 def own_label_fields(dataset: fo.Dataset) -> list[str]:

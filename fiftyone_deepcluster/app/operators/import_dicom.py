@@ -65,8 +65,9 @@ class ImportDicom(JobOperator):
             description="Comma-separated, such as SeriesDescription, ProtocolName. The default keywords hold no "
             "identities; free text may hold names.",
         )
-        _complain(inputs, ctx.params)
-        inputs.view("target", types.Notice(label=_target_text(ctx)))
+        _add_complaints(inputs, ctx)
+        if not inputs.get_property("new_dataset").invalid:
+            inputs.view("target", types.Notice(label=_target_text(ctx)))
         return shared_inputs.form(inputs, "Import DICOM", "Import")
 
     def job(self, ctx: foo.ExecutionContext) -> Job:
@@ -107,10 +108,7 @@ def _target_text(ctx: foo.ExecutionContext) -> str:
     """Where the images will go."""
     import fiftyone as fo
 
-    try:
-        name = values.text(ctx.params, "new_dataset")
-    except InputError:
-        return "Choose another name for the new dataset"
+    name = values.text(ctx.params, "new_dataset")
     if name is None:
         return (
             f"The images are added to {ctx.dataset.name!r}, which has {counted(len(ctx.dataset), 'sample')}"
@@ -133,16 +131,15 @@ def _options(params: dict[str, Any]) -> dict[str, Any]:
     return options
 
 
-def _complain(inputs: types.Object, params: dict[str, Any]) -> None:
-    """Validate the inputs while typing."""
-    from fiftyone_deepcluster.images.dicom.find import check_one, check_paths
+def _add_complaints(inputs: types.Object, ctx: foo.ExecutionContext) -> None:
+    """Validate the inputs while typing; folders are not searched."""
+    from fiftyone_deepcluster.dataset.dicom.samples import find_target
+    from fiftyone_deepcluster.images.dicom.find import check_at_first_sight, check_paths
 
-    try:
-        if files := values.long_text(params, "files"):
-            check_one(*check_paths(files))
-    except InputError as error:
-        shared_inputs.complain(inputs, "files", error)
-    try:
-        _options(params)
-    except InputError as error:
-        shared_inputs.complain(inputs, "keywords", error)
+    with shared_inputs.complaining(inputs, "files"):
+        if files := values.long_text(ctx.params, "files"):
+            check_at_first_sight(*check_paths(files))
+    with shared_inputs.complaining(inputs, "keywords"):
+        options = _options(ctx.params)
+        with shared_inputs.complaining(inputs, "new_dataset"):
+            find_target(values.text(ctx.params, "new_dataset") or ctx.dataset, tuple(options["keywords"]))

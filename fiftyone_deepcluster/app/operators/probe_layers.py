@@ -38,15 +38,11 @@ class ProbeLayers(JobOperator):
         run = findings.add_finished_run(inputs, ctx)
         if run is not None:
             findings.add_label_field(inputs, ctx, run)
-            fewest, most = _IMAGES_RANGE
-            inputs.int("max_images", default=_IMAGES, min=fewest, max=most, label="Maximum number of images")
-            inputs.int(
-                "folds",
-                default=_FOLDS,
-                min=_FOLDS_RANGE[0],
-                max=_FOLDS_RANGE[1],
-                label="Folds",
-                description="Number of cross-validation folds.",
+            label = "Maximum number of images"
+            shared_inputs.add_number(inputs, ctx, "max_images", _IMAGES, _IMAGES_RANGE, label=label)
+            about = "Number of cross-validation folds."
+            shared_inputs.add_number(
+                inputs, ctx, "folds", _FOLDS, _FOLDS_RANGE, label="Folds", description=about
             )
         return shared_inputs.form(inputs, "Probe layers", "Probe")
 

@@ -202,42 +202,33 @@ def _layout(found: NumberSweep) -> dict[str, Any]:
 
 def _add_range(inputs: types.Object, ctx: foo.ExecutionContext, usual: tuple[int, int]) -> None:
     smallest, largest = usual
-    inputs.int("smallest", default=smallest, min=2, max=_LARGEST, label="Smallest number of clusters")
-    inputs.int(
+    label, bounds = "Smallest number of clusters", (2, _LARGEST - 1)
+    least = shared_inputs.add_number(inputs, ctx, "smallest", smallest, bounds, label=label)
+    most = shared_inputs.add_number(
+        inputs,
+        ctx,
         "largest",
-        default=largest,
-        min=3,
-        max=_LARGEST,
+        largest,
+        (3, _LARGEST),
         label="Largest number of clusters",
         description="Every number in between is scored, or 20 of them at equal ratios.",
     )
-    _complain_of_fractions(inputs, ctx, "smallest", "largest")
-    least, most = ctx.params.get("smallest"), ctx.params.get("largest")
-    if isinstance(least, int) and isinstance(most, int) and least >= most:
+    if "largest" in ctx.params and least is not None and most is not None and least >= most:
         shared_inputs.complain(inputs, "largest", f"give more than the smallest number, {least}")
 
 
-def _complain_of_fractions(inputs: types.Object, ctx: foo.ExecutionContext, *names: str) -> None:
-    """Mark values that are no whole numbers; the App checks only their bounds."""
-    for name in names:
-        value = ctx.params.get(name)
-        if isinstance(value, float) and not value.is_integer():
-            shared_inputs.complain(inputs, name, f"{value} is not a whole number; give one")
-
-
 def _add_effort(inputs: types.Object, ctx: foo.ExecutionContext) -> None:
-    few, many = _REPETITIONS_RANGE
-    inputs.int(
+    shared_inputs.add_number(
+        inputs,
+        ctx,
         "repetitions",
-        default=_REPETITIONS,
-        min=few,
-        max=many,
+        _REPETITIONS,
+        _REPETITIONS_RANGE,
         label="Repetitions",
         description="Number of clusterings with different seeds; their agreement is the stability.",
     )
-    least, most = _IMAGES_RANGE
-    inputs.int("max_images", default=_IMAGES, min=least, max=most, label="Maximum number of images")
-    _complain_of_fractions(inputs, ctx, "repetitions", "max_images")
+    label = "Maximum number of images"
+    shared_inputs.add_number(inputs, ctx, "max_images", _IMAGES, _IMAGES_RANGE, label=label)
 
 
 def _usual_range(run: Run) -> tuple[int, int]:

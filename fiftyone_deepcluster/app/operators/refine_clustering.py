@@ -13,6 +13,9 @@ from fiftyone_deepcluster.core.words import counted, part_of
 
 if TYPE_CHECKING:
     from fiftyone_deepcluster.dataset.background import Job
+    from fiftyone_deepcluster.dataset.runs.run import Run
+
+_CHANGES = ("rounds", "reviewed_weight")
 
 
 class RefineClustering(JobOperator):
@@ -33,7 +36,7 @@ class RefineClustering(JobOperator):
     def resolve_input(self, ctx: foo.ExecutionContext) -> types.Property:
         """Form: run, what is reviewed, name of the new run, number of rounds, weight of reviewed images."""
         from fiftyone_deepcluster.dataset.refining import DEFAULT_WEIGHT
-        from fiftyone_deepcluster.dataset.runs.run import finished_runs
+        from fiftyone_deepcluster.dataset.runs.run import finished_runs, load_run
 
         inputs = types.Object()
         key = shared_inputs.add_run(inputs, ctx, finished_runs(ctx.dataset))
@@ -46,30 +49,36 @@ class RefineClustering(JobOperator):
                 label="Weight of reviewed images",
                 description=f"In the loss; 1: as all other images. Empty: {DEFAULT_WEIGHT:g}.",
             )
+            _add_complaints(inputs, ctx, load_run(ctx.dataset, key))
         return shared_inputs.form(inputs, "Refine clustering", "Refine")
 
     def job(self, ctx: foo.ExecutionContext) -> Job:
         """The new run."""
-        from fiftyone_deepcluster.api.fit_arguments import MOST_WEIGHT
-        from fiftyone_deepcluster.core import arguments
         from fiftyone_deepcluster.dataset.background import Job
-        from fiftyone_deepcluster.dataset.runs import storage
+        from fiftyone_deepcluster.dataset.refining import check_refine
+        from fiftyone_deepcluster.dataset.runs.refine_job import check_decided
+        from fiftyone_deepcluster.dataset.runs.run import load_run
 
         key = shared_inputs.key_of(ctx)
-        given = {name: values.nested(ctx.params, name) for name in ("rounds", "reviewed_weight")}
-        if given["reviewed_weight"] is not None:
-            arguments.positive("reviewed_weight", given["reviewed_weight"], MOST_WEIGHT)
-        method = storage.header_of(ctx.dataset, key)[0].method
+        run, changes = load_run(ctx.dataset, key), values.given(ctx.params, *_CHANGES)
+        check_refine(run, changes)
+        check_decided(run)
         new_key = ctx.params["new_key"] = _new_key(ctx, key)
-        changes = {name: value for name, value in given.items() if value is not None}
-        return Job(
-            "refine",
-            ctx.dataset,
-            new_key,
-            {"key": key, "new_key": new_key, **changes},
-            method,
-            given["rounds"] or 0,
-        )
+        arguments = {"key": key, "new_key": new_key, **changes}
+        return Job("refine", ctx.dataset, new_key, arguments, run.record.method, changes.get("rounds", 0))
+
+
+def _add_complaints(inputs: types.Object, ctx: foo.ExecutionContext, run: Run) -> None:
+    """Show what the call would refuse, at the run and at what is entered."""
+    from fiftyone_deepcluster.dataset.refining import check_refine
+    from fiftyone_deepcluster.dataset.runs.refine_job import check_decided
+
+    with shared_inputs.complaining(inputs, "key"):
+        check_refine(run, {})
+        check_decided(run)
+        for name, value in values.given(ctx.params, *_CHANGES).items():
+            with shared_inputs.complaining(inputs, name):
+                check_refine(run, {name: value})
 
 
 def _new_key(ctx: foo.ExecutionContext, key: str) -> str:

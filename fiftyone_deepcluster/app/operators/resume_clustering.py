@@ -9,6 +9,7 @@ from fiftyone.operators import types
 
 from fiftyone_deepcluster.app.operators import shared_inputs, values
 from fiftyone_deepcluster.app.operators.job_operator import JobOperator
+from fiftyone_deepcluster.dataset.runs.resume_job import check_resume
 
 if TYPE_CHECKING:
     import fiftyone as fo
@@ -36,25 +37,36 @@ class ResumeClustering(JobOperator):
     def resolve_input(self, ctx: foo.ExecutionContext) -> types.Property:
         """Form: run, total number of rounds, time limit."""
         inputs = types.Object()
-        keys = shared_inputs.known_keys(ctx.dataset)
-        if shared_inputs.add_run(inputs, ctx, keys):
+        key = shared_inputs.add_run(inputs, ctx, shared_inputs.known_keys(ctx.dataset, at_work=False))
+        if key is not None:
             inputs.int(
                 "rounds", min=1, label="Rounds", description="Total number. Empty: the run's own setting."
             )
             inputs.float("max_minutes", label="Time limit (minutes)", description="Empty: no limit.")
+            with shared_inputs.complaining(inputs, "key"):
+                check_resume(ctx.dataset, key, {})
+                for name, value in values.given(ctx.params, *_CHANGES).items():
+                    with shared_inputs.complaining(inputs, name):
+                        check_resume(ctx.dataset, key, {name: value})
         return shared_inputs.form(inputs, "Resume clustering", "Resume")
 
     def job(self, ctx: foo.ExecutionContext) -> Job:
         """The run, with its changed options."""
-        changes = {name: value for name in _CHANGES if (value := values.nested(ctx.params, name))}
+        changes = values.given(ctx.params, *_CHANGES)
         return resume_job(ctx.dataset, shared_inputs.key_of(ctx), **changes)
 
 
 def resume_job(dataset: fo.Dataset, key: str, **changes: Any) -> Job:
-    """The job that resumes a run."""
+    """The job that resumes a run.
+
+    Raises:
+        DeepClusterError: the run cannot be resumed, or not with these options.
+    """
     from fiftyone_deepcluster.dataset.background import Job
     from fiftyone_deepcluster.dataset.runs import status
 
     state = status.read_states(dataset).get(key)
+    if state is None or not state.busy:  # else the queue refuses it, with the better reason
+        check_resume(dataset, key, changes)
     method, planned = (state.method, state.rounds) if state else ("", 0)
     return Job("resume", dataset, key, {"key": key, **changes}, method, changes.get("rounds", planned))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import contextmanager
 from functools import wraps
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias, TypeVar
 
@@ -13,7 +14,7 @@ from fiftyone_deepcluster.app.wording import in_app_words
 from fiftyone_deepcluster.errors import DeepClusterError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
     import fiftyone as fo
 
@@ -116,16 +117,36 @@ def add_run(inputs: types.Object, ctx: foo.ExecutionContext, keys: list[str]) ->
         nothing = types.Warning(
             label="No clustering run in this dataset", description='Start one with "Cluster images".'
         )
-        inputs.view("nothing", nothing)
+        inputs.view("nothing", _first_at_work(ctx.dataset) or nothing)
         inputs.str("key", view=types.HiddenView()).invalid = True
         return None
     chosen = values.text(ctx.params, "key") or keys[-1]
     add_choice(inputs, "key", keys, default=keys[-1], label="Run")
     if chosen not in keys:
-        inputs.get_property("key").invalid = True
-        inputs.get_property("key").error_message = f"there is no run {chosen!r}"
+        state = _runs_at_work(ctx.dataset).get(chosen)
+        why = f"the run {chosen!r} is {state}; {_WAIT}" if state else f"there is no run {chosen!r}"
+        complain(inputs, "key", why)
         return None
     return chosen
+
+
+_WAIT = "wait for it, or cancel it"
+
+
+def _first_at_work(dataset: fo.Dataset) -> types.Warning | None:
+    """Warning that there is a run, which cannot be chosen yet; None if no run is queued or running."""
+    for key, state in _runs_at_work(dataset).items():
+        return types.Warning(label=f"The run {key!r} is {state}", description=_WAIT.capitalize())
+    return None
+
+
+def _runs_at_work(dataset: fo.Dataset) -> dict[str, str]:
+    """Runs that are queued or running, and which of the two, by key."""
+    from fiftyone_deepcluster.dataset.runs import status
+    from fiftyone_deepcluster.dataset.runs.job_names import is_run
+
+    states = status.read_states(dataset)
+    return {key: state.status for key, state in states.items() if state.busy and is_run(key)}
 
 
 def add_choice(
@@ -165,6 +186,35 @@ def complain(inputs: types.Object, name: str, error: Exception | str) -> None:
     place.error_message = in_app_words(error)
 
 
+@contextmanager
+def complaining(inputs: types.Object, name: str) -> Iterator[None]:
+    """Show at an input what is raised within: the checks of the call, made while values are entered."""
+    try:
+        yield
+    except DeepClusterError as error:
+        complain(inputs, name, error)
+
+
+def add_number(
+    inputs: types.Object,
+    ctx: foo.ExecutionContext,
+    name: str,
+    default: int,
+    bounds: tuple[int, int | None],
+    **about: Any,
+) -> int | None:
+    """Add an input of a whole number, checked as ``values.number`` does: the App itself checks the bounds only.
+
+    Returns:
+        The number; None if it is none, or out of bounds.
+    """
+    least, most = bounds
+    inputs.int(name, default=default, min=least, max=most, **about)
+    with complaining(inputs, name):
+        return values.number(ctx.params, name, default, least=least, most=most)
+    return None
+
+
 def add_replace(inputs: types.Object, ctx: foo.ExecutionContext, description: str) -> bool:
     """Add the switch to replace what has the name already.
 
@@ -184,11 +234,9 @@ def check_new_key(inputs: types.Object, at: str, dataset: fo.Dataset, names: Fie
     """Show an error at an input if the key is invalid or already in use."""
     from fiftyone_deepcluster.dataset.io.fields import check_free, check_key
 
-    try:
+    with complaining(inputs, at):
         check_key(names.key)
         check_free(dataset, names)
-    except DeepClusterError as error:
-        complain(inputs, at, error)
 
 
 def key_of(ctx: foo.ExecutionContext) -> str:

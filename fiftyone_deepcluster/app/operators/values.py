@@ -76,7 +76,15 @@ def one_or_more(params: Params, name: str) -> str | list[str] | None:
 def number(params: Params, name: str, default: int, *, least: int, most: int | None = None) -> int:
     """A whole number; ``default`` if there is none."""
     value = params.get(name)
+    if isinstance(value, float) and value.is_integer():  # JavaScript has one type of numbers
+        value = int(value)
     return default if value in (None, "") else arguments.whole_number(name, value, least, most)
+
+
+def given(params: Params, *names: str) -> Params:
+    """Those parameters that have a value, by name; checked as by ``nested``."""
+    found = {name: nested(params, name) for name in names}
+    return {name: value for name, value in found.items() if value not in (None, "")}
 
 
 def switch(params: Params, name: str, *, default: bool = False) -> bool:

@@ -20,6 +20,7 @@ from __future__ import annotations
 
 import re
 import stat
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -32,7 +33,7 @@ from fiftyone_deepcluster.errors import ImagesError, InputError
 from fiftyone_deepcluster.images.dicom.header import DicomHeader, field_kind, read_header
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
 
     import fiftyone as fo
 
@@ -121,6 +122,7 @@ def find_target(dataset: fo.Dataset | str, keywords: tuple[str, ...]) -> fo.Data
                 f"dataset={short(dataset)} is not a name; give a FiftyOne dataset or a dataset name"
             )
         if not fo.dataset_exists(dataset):
+            _check_new_name(dataset)
             return None
         dataset = fo.load_dataset(dataset)
     if not isinstance(dataset, fo.Dataset):
@@ -135,12 +137,26 @@ def find_target(dataset: fo.Dataset | str, keywords: tuple[str, ...]) -> fo.Data
     return dataset
 
 
+def _check_new_name(name: str) -> None:
+    """Raise InputError unless a new dataset can have the name, before files are searched."""
+    from fiftyone.core.dataset import _validate_dataset_name
+
+    with _valid_name(name):
+        _validate_dataset_name(name)
+
+
 def make_target(name: str) -> fo.Dataset:
     """Create a persistent dataset."""
     import fiftyone as fo
 
-    try:
+    with _valid_name(name):
         return fo.Dataset(name, persistent=True)
+
+
+@contextmanager
+def _valid_name(name: str) -> Iterator[None]:
+    try:
+        yield
     except ValueError as error:
         raise InputError(f"{name!r} is not a valid dataset name ({error}); give another name") from error
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import tempfile
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -18,7 +19,7 @@ from fiftyone_deepcluster.dataset.results.probes import layers_of_run, save_laye
 from fiftyone_deepcluster.dataset.results.results_cache import Findings
 from fiftyone_deepcluster.dataset.runs.database import database_needed
 from fiftyone_deepcluster.dataset.runs.run import Run, load_run
-from fiftyone_deepcluster.errors import InputError
+from fiftyone_deepcluster.errors import InputError, RunError
 
 if TYPE_CHECKING:
     import fiftyone as fo
@@ -129,7 +130,7 @@ def draw_filters(
     climb = ascent if isinstance(ascent, Ascent) else _ascent({} if ascent is None else ascent)
     with open_run(run, source, observer) as trained_run:
         known = layers_of_run(trained_run)
-        chosen = _choose(known, layer)
+        chosen = _choose(run, known, layer)
         wanted = spread_units(chosen, N_UNITS) if units is None else check_units(chosen, units)
         maximized = maximize(trained_run.trained, chosen, wanted, climb)
         top = top_images(trained_run.trained, chosen, wanted)
@@ -158,12 +159,18 @@ def stored_filters(run: Run) -> tuple[str, list[DrawnUnit]] | None:
     return found["layer"], units
 
 
-def _choose(layers: Sequence[Layer], name: str | None) -> Layer:
+def _choose(run: Run, layers: Sequence[Layer], name: str | None) -> Layer:
+    """The layer; if there is none of this name, the layers are stored, so that the App's form offers them."""
     from fiftyone_deepcluster.backbones.layers import choose_layers
 
-    if name is not None:
+    if name is None:
+        return next((layer for layer in reversed(layers) if len(layer.shape) == 3), layers[-1])
+    try:
         return choose_layers(layers, [name])[0]
-    return next((layer for layer in reversed(layers) if len(layer.shape) == 3), layers[-1])
+    except InputError:
+        with suppress(RunError):  # locked, or deleted since
+            store(run, "draw_filters", lambda now: save_layers(now, units_by_layer(layers)))
+        raise
 
 
 def _save(run: Run, source: SampleSource, trained_run: TrainedRun, drawn: _Drawn) -> _Files:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import time
 import uuid
 from dataclasses import asdict
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from fiftyone_deepcluster.core.progress import StopFlag
 from fiftyone_deepcluster.dataset.runs import lock
@@ -25,7 +25,15 @@ _POLL_SECONDS = 0.4
 _HEARTBEAT_SECONDS = 10.0
 
 
-def enter(dataset: fo.Dataset, key: str, method: str, rounds: int = 0, *, background: bool = False) -> str:
+def enter(
+    dataset: fo.Dataset,
+    key: str,
+    method: str,
+    rounds: int = 0,
+    *,
+    background: bool = False,
+    resumes: bool = False,
+) -> str:
     """Mark a run or other job as queued, so that it is displayed immediately.
 
     The metrics of an earlier call, which the run may resume, are kept.
@@ -36,6 +44,7 @@ def enter(dataset: fo.Dataset, key: str, method: str, rounds: int = 0, *, backgr
         method: name of its method.
         rounds: number of planned rounds; 0: not known yet.
         background: whether the run has a separate process, instead of waiting for a worker.
+        resumes: whether it resumes a run, which gets its state again if that is refused or cancelled before it begins.
 
     Returns:
         Ticket of the run.
@@ -44,7 +53,8 @@ def enter(dataset: fo.Dataset, key: str, method: str, rounds: int = 0, *, backgr
         RunLockedError: a run with this key is running, or will start in a separate process.
     """
     now, ticket = time.time(), uuid.uuid4().hex
-    before = read_states(dataset).get(key, LiveState(key, "failed"))
+    stored = read_states(dataset).get(key)
+    before = stored or LiveState(key, "failed")
     # FiftyOne asks an operator several times whether it is delegated, each time on the way to the same queue
     if before.busy and (background or before.background or before.status == "running"):
         otherwise = ", cancel it, or choose another key" if is_run(key) else " or cancel it"
@@ -54,12 +64,19 @@ def enter(dataset: fo.Dataset, key: str, method: str, rounds: int = 0, *, backgr
     label = "starting" if background else "waiting for a worker"
     state = LiveState(
         key, "queued", method, round=before.round, rounds=rounds, label=label, metrics=before.metrics, started=now,
-        heartbeat=now, ticket=ticket, background=background,
+        heartbeat=now, ticket=ticket, background=background, before=_kept(stored) if resumes else None,
     )  # fmt: skip
     store = run_store(dataset)
     store.delete(f"cancel:{key}")
     store.set(f"live:{key}", asdict(state))
     return ticket
+
+
+def _kept(stored: LiveState | None) -> dict[str, Any] | None:
+    """What to keep of the state of a run that is to be resumed: of one that is queued already, what that kept."""
+    if stored is None or stored.busy:
+        return None if stored is None else stored.before
+    return {**asdict(stored), "metrics": []}
 
 
 def note_process(dataset: fo.Dataset, key: str, ticket: str, pid: int) -> None:
@@ -82,7 +99,7 @@ def leave(dataset: fo.Dataset, key: str, ticket: str, error: BaseException | Non
     if error is not None:
         ended: Status = "cancelled" if isinstance(error, CancelledError) else "failed"
         text = failure_text(error)
-        _update(dataset, key, ticket, status=ended, error=text, label=f"{ended}: {text}")
+        _end(dataset, key, ticket, text, status=ended, error=text, label=f"{ended}: {text}")
 
 
 def request_cancel(dataset: fo.Dataset, key: str) -> bool:
@@ -99,7 +116,7 @@ def request_cancel(dataset: fo.Dataset, key: str) -> bool:
         store.set(f"cancel:{key}", True)
         return True
     store.set(_withdrawn(state.ticket), True)  # also asked for by a run that starts at this moment
-    _update(dataset, key, state.ticket, status="cancelled", label="cancelled before the start")
+    _end(dataset, key, state.ticket, status="cancelled", label="cancelled before the start")
     return True
 
 
@@ -167,7 +184,14 @@ def _job_before(dataset: fo.Dataset, key: str) -> str | None:
     return None
 
 
-def _update(dataset: fo.Dataset, key: str, ticket: str, **changes: object) -> None:
+def _end(dataset: fo.Dataset, key: str, ticket: str, why: str = "", **changes: object) -> None:
+    """Change the state of a queued run, which does not begin; one that was to be resumed is as it was before."""
+    stored = run_store(dataset).get(f"live:{key}")
+    old = None if stored is None else LiveState(**stored).not_resumed(why)
+    _update(dataset, key, ticket, **(changes if old is None else asdict(old)))
+
+
+def _update(dataset: fo.Dataset, key: str, ticket: str, /, **changes: object) -> None:
     """Change the state of a queued run if it is still queued with this ticket."""
     store = run_store(dataset)
     while True:

@@ -12,12 +12,13 @@ from fiftyone_deepcluster.dataset.io.write import NOISE
 from fiftyone_deepcluster.dataset.review.apply import complete_edits
 from fiftyone_deepcluster.dataset.review.clusters import check_there
 from fiftyone_deepcluster.dataset.review.edit_log import EditLog
+from fiftyone_deepcluster.dataset.review.overview import cluster_rows
 from fiftyone_deepcluster.dataset.review.reviewed import reviewed
 from fiftyone_deepcluster.dataset.runs import lock, own_files, run_files, storage
 from fiftyone_deepcluster.errors import InputError, RunError
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
     from pathlib import Path
 
     import fiftyone as fo
@@ -73,15 +74,36 @@ def read_decided(run: Run, *, by_number: bool) -> tuple[SampleSource, run_files.
         image in placed or name in marked or (name == NOISE and isinstance(number, int) and number >= 0)
         for image, name, number in zip(source.ids, names, numbers, strict=True)
     ]
-    if len({*names} - {NOISE}) < _LEAST_CLUSTERS:
+    _check_enough(run, len({*names} - {NOISE}), any(fixed))
+    found, own = _own_numbers(names, numbers if by_number else [None] * len(names))
+    return source, run_files.Decided(found, own, fixed)
+
+
+def check_decided(run: Run) -> None:
+    """Refuse what ``read_decided`` refuses, by the sizes of the clusters and the log only.
+
+    Raises:
+        InputError: fewer than two clusters, or nothing was reviewed.
+    """
+    rows, marked = cluster_rows(run), set(reviewed(run))
+    n_clusters = sum(not row.is_noise for row in rows)
+    kept = any(row.name in marked or (row.is_noise and _has_clustered(row.numbers)) for row in rows)
+    _check_enough(run, n_clusters, kept or bool(_placed(run, EditLog(run.dataset, run.uid))))
+
+
+def _has_clustered(numbers: Iterable[int | None]) -> bool:
+    """Whether there are images that the run had put into a cluster."""
+    return any(number is not None and number >= 0 for number in numbers)
+
+
+def _check_enough(run: Run, n_clusters: int, decided: bool) -> None:
+    if n_clusters < _LEAST_CLUSTERS:
         raise InputError(f"run {run.key!r} has fewer than two clusters; refining needs two or more")
-    if not any(fixed):
+    if not decided:
         raise InputError(
             f"nothing of run {run.key!r} was reviewed; mark clusters as reviewed: "
             f"review(samples, {run.key!r}).mark_reviewed([...]), or move and reject images"
         )
-    found, own = _own_numbers(names, numbers if by_number else [None] * len(names))
-    return source, run_files.Decided(found, own, fixed)
 
 
 def known_with(decided: run_files.Decided, known: Known, network: Path | None, weight: float) -> Known:

@@ -40,6 +40,13 @@ _KEEP = "leave the run as it is until you can: its files have the labels of the 
 """How to do without lost files of a run without clusters, and of one made by ``refine``."""
 
 
+def check_resume(dataset: fo.Dataset, key: str, changes: dict[str, Any]) -> None:
+    """Raise what ``resume`` raises of the run and the options that change, without a look at files and images."""
+    job = find_job(dataset, key)[1]
+    check_unedited(dataset, key, job)
+    _changed(key, job.header, changes)
+
+
 def prepare_resume(
     dataset: fo.Dataset, key: str, changes: dict[str, Any], *, compute_brain: bool
 ) -> CheckedCall:

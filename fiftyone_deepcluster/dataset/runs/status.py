@@ -68,6 +68,8 @@ class LiveState:
             is known), and does not wait for a worker.
         process: see ``background``.
         cancelling: whether a running run was requested to stop.
+        before: of a run that is queued to be resumed, its state until then, without metrics; else None.
+        refused: why the last request to resume the run was refused, before it began; else "".
     """
 
     key: str
@@ -89,6 +91,8 @@ class LiveState:
     background: bool = False
     process: dict[str, Any] | None = None
     cancelling: bool = False
+    before: dict[str, Any] | None = None
+    refused: str = ""
 
     @property
     def text(self) -> str:
@@ -101,6 +105,12 @@ class LiveState:
     def busy(self) -> bool:
         """Whether the run is queued or running."""
         return self.status in ("queued", "running")
+
+    def not_resumed(self, why: str = "") -> LiveState | None:
+        """The state that a run has again if it is not resumed after all, with the reason; None: it had none."""
+        if self.before is None:
+            return None
+        return replace(LiveState(**self.before), key=self.key, metrics=self.metrics, refused=why)
 
 
 def read_states(dataset: fo.Dataset) -> dict[str, LiveState]:
@@ -308,7 +318,9 @@ def _failed_if_dead(state: LiveState, held: dict[str, Any] | None) -> LiveState:
         error = _why_no_process(state) if state.background else _why_not_queued(state)
     elif state.status == "running" and not in_use(held):
         error = _WHY_DEAD if is_run(state.key) else "its process died; start it again"
-    return replace(state, status="failed", error=error, label=f"failed: {error}") if error else state
+    if not error:
+        return state
+    return state.not_resumed(error) or replace(state, status="failed", error=error, label=f"failed: {error}")
 
 
 def _why_no_process(state: LiveState) -> str:

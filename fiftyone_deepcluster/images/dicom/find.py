@@ -102,6 +102,26 @@ def check_one(path: str) -> None:
         raise ImagesError(f"{path!r} is neither a file nor a folder; {_GIVE}")
 
 
+def check_at_first_sight(path: str) -> None:
+    """Refuse a single path at which no search finds a DICOM file: an empty folder, or another file.
+
+    A folder with anything in it is not searched.
+
+    Raises:
+        ImagesError: as ``check_one``, or there is none.
+    """
+    check_one(path)
+    try:
+        if os.path.isdir(path):  # noqa: PTH112 - Path.is_dir raises if a parent folder is not accessible
+            with os.scandir(path) as entries:
+                if next(entries, None) is None:
+                    raise ImagesError(f"the folder {path!r} is empty; {_GIVE}")
+        elif not is_dicom(path):
+            raise ImagesError(f"{path!r} is not a DICOM file; {_GIVE}")
+    except OSError as error:
+        raise ImagesError(f"{path!r} cannot be read ({error.strerror}); {_GIVE}") from error
+
+
 def _walk(top: str, found: Found) -> Iterator[Path]:
     def closed(error: OSError) -> None:
         found.skipped[_printable(os.path.realpath(error.filename))] = (

@@ -90,7 +90,9 @@ def _run_rows(dataset: fo.Dataset, states: dict[str, LiveState], forms: dict[str
         state = states.get(key)
         busy = state is not None and state.busy
         # a run that was replaced is still there while its replacement is made, and if that failed
-        shown = state is not None and (busy or state.status == "failed" or key not in finished)
+        shown = state is not None and (
+            busy or state.status == "failed" or state.refused or key not in finished
+        )
         rows.append(
             {
                 "key": key,
@@ -122,7 +124,8 @@ def _status(key: str, state: LiveState | None, finished: list[str], left: dict[s
 def _text(state: LiveState) -> str:
     """What a job does; of one that has ended, the error or result, else what it did last."""
     if not state.busy:
-        return in_app_words(state.error) or state.text
+        said = in_app_words(state.error) or state.text
+        return f"{said}; not resumed: {in_app_words(state.refused)}" if state.refused else said
     if state.cancelling:
         return f"{state.label} · stops after this batch"
     return state.text
