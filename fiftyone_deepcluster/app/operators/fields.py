@@ -18,7 +18,7 @@ _LOOKED_AT = 1000
 def class_fields(dataset: fo.Dataset, patches_field: str | None = None) -> list[str]:
     """Fields with one class per image: Classification, string, integer or boolean.
 
-    Those of DICOM headers come last: they rather hold patients. For patches, the attributes of the objects as full paths.
+    Those of DICOM headers, such as patients, come last. For patches, the attributes of the objects as full paths.
     """
     import fiftyone as fo
 
