@@ -108,10 +108,11 @@ def key_words(
         raise InputError(f"run {key!r} has no text_field; give the field with the reports")
     by = run.options.known_fields.groups if group_field is None else group_field
     source = images_of(run)
+    groups = None if by is None else read_groups(source, by)
     names, labels = _numbered(read_values(source, run.fields.view_path("label")))
     found = words_of_clusters(
         read_texts(source, field), np.asarray(labels),
-        n_words=n_words, common=common, rank=rank, groups=by and read_groups(source, by), observer=observer,
+        n_words=n_words, common=common, rank=rank, groups=groups, observer=observer,
     )  # fmt: skip
     words = {names[cluster]: entry for cluster, entry in found.items()}
     if not any(words.values()):
