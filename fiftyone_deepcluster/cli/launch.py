@@ -26,6 +26,9 @@ if TYPE_CHECKING:
 ADDRESS = "127.0.0.1"  # the server serves any file that the user can read: do not expose it to the network
 _START_SECONDS = 180
 _STOP_SECONDS = 5
+_AGAIN_SECONDS = (
+    4 * _STOP_SECONDS
+)  # by then the server has ended, unless FiftyOne's code has caught the interrupt
 _PORTS_TRIED = 20
 
 
@@ -51,7 +54,7 @@ def open_app(name: str, port: int | None = None) -> None:
     if name not in fo.list_datasets():
         raise InputError(f"there is no dataset {name!r}; list existing ones with `fiftyone datasets list`")
     chosen = port or free_port(fo.config.default_app_port)
-    with interrupted_by_signals(), serving(chosen):
+    with interrupted_by_signals(_AGAIN_SECONDS), serving(chosen):
         dataset = fo.load_dataset(name)
         session = fo.launch_app(dataset, address=ADDRESS, port=chosen, spaces=_layout(dataset))
         with suppress(KeyboardInterrupt):  # the regular way to stop the App
