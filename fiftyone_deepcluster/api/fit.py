@@ -356,10 +356,8 @@ def _record(job: _Job, corpus: Corpus, run_state: RunState) -> RunRecord:
 
 def _notes(job: _Job, run_state: RunState) -> list[str]:
     """Notes for the run record."""
-    messages, options = (
-        [*job.remarks, *notes.unread(job.store, job.images)],
-        job.resolved.model_dump(mode="json"),
-    )
+    messages = [*job.remarks, *notes.unread(job.store, job.images)]
+    options = job.resolved.model_dump(mode="json")
     if run_state.assignment is not None:
         messages += notes.in_no_cluster(run_state.assignment.labels, options)
         messages += notes.in_one_cluster(run_state.assignment.labels, job.resolved.n_clusters)
@@ -370,10 +368,7 @@ def _notes(job: _Job, run_state: RunState) -> list[str]:
         messages += notes.kept(initial, fixed, run_state.assignment.labels)
     messages += notes.without_vectors(job.known.other_vectors)
     messages += notes.without_baselines(job.lost)
-    for note in (
-        notes.initial_training, notes.votes, notes.choice, notes.plain_start, notes.first_kept,
-    ):  # fmt: skip
-        messages += note(run_state.rounds)
+    messages += notes.of_rounds(run_state.rounds)
     settled = notes.not_settled(run_state.rounds, run_state.stop_reason, options)
     return [*messages, *run_state.notes, *settled]
 

@@ -155,6 +155,13 @@ def first_kept(rounds: Sequence[Round]) -> list[str]:
     return [f"{why}. The clusters and the network of before training are returned; {remedy}"]
 
 
+def of_rounds(rounds: Sequence[Round]) -> list[str]:
+    """All notes that the rounds alone give."""
+    return [
+        note for kind in (initial_training, votes, choice, plain_start, first_kept) for note in kind(rounds)
+    ]
+
+
 def initial_training(rounds: Sequence[Round]) -> list[str]:
     """Number of epochs of a first round that was trained until its loss converged, and whether it did."""
     scores = rounds[0].scores if rounds else {}

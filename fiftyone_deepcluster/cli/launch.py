@@ -26,9 +26,7 @@ if TYPE_CHECKING:
 ADDRESS = "127.0.0.1"  # the server serves any file that the user can read: do not expose it to the network
 _START_SECONDS = 180
 _STOP_SECONDS = 5
-_AGAIN_SECONDS = (
-    4 * _STOP_SECONDS
-)  # by then the server has ended, unless FiftyOne's code has caught the interrupt
+_AGAIN_SECONDS = 20  # above _STOP_SECONDS: by then the server has ended, unless the interrupt was caught
 _PORTS_TRIED = 20
 
 

@@ -30,6 +30,15 @@ from tests.observers import Acts, Watcher, disk_full
 QUICK = {"n_clusters": 4, "baselines": False, "compute_brain": False, "progress": False}
 
 
+def assert_refused_at(form, name, error):
+    """The input shows the error of the call in the words of the form, and the choice of the run shows none."""
+    place = form.get_property(name)
+    assert place.invalid
+    assert place.error_message == in_app_words(error)
+    assert place.error_message.startswith(place.view.label)
+    assert not form.get_property("key").invalid
+
+
 def complaint(operator, ctx, name):
     """The message at an input that is invalid; None if it is valid."""
     place = inputs_of(operator, ctx).get_property(name)
@@ -110,10 +119,7 @@ def test_what_refine_refuses_is_refused_while_it_is_typed(make_context, dataset,
     with pytest.raises(InputError) as refused:
         refine(dataset, "dc", progress=False, **{name: value})
     form = inputs_of(RefineClustering(), make_context(dataset, {name: value}))
-    assert form.get_property(name).invalid
-    assert form.get_property(name).error_message == in_app_words(refused.value)
-    assert form.get_property(name).error_message.startswith(form.get_property(name).view.label)
-    assert not form.get_property("key").invalid
+    assert_refused_at(form, name, refused.value)
     ctx = make_context(dataset, {"key": "dc", name: value}, spaces=LAYOUT)
     assert RefineClustering().execute(ctx) is None
     assert set(status.read_states(dataset)) == {"dc"}
@@ -143,10 +149,7 @@ def test_what_resume_refuses_is_refused_while_it_is_typed(make_context, asker, c
     with pytest.raises(InputError) as refused:
         resume(cancelled, "dc", progress=False, **{name: value})
     form = inputs_of(ResumeClustering(), make_context(cancelled, {name: value}))
-    assert form.get_property(name).invalid
-    assert form.get_property(name).error_message == in_app_words(refused.value)
-    assert form.get_property(name).error_message.startswith(form.get_property(name).view.label)
-    assert not form.get_property("key").invalid
+    assert_refused_at(form, name, refused.value)
     ctx = make_context(cancelled, {"key": "dc", name: value}, spaces=LAYOUT)
     assert ResumeClustering().execute(ctx) is None
     assert requests_of(ctx)["notify"]["message"] == in_app_words(refused.value)

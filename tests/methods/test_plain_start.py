@@ -14,6 +14,7 @@ from fiftyone_deepcluster.features.pooled import Pooled
 from fiftyone_deepcluster.features.view_outputs import image_features
 from fiftyone_deepcluster.metrics.agreement import agreement
 from fiftyone_deepcluster.pseudo_labels.plain_clusters import plain_clusters
+from tests.methods.test_self_training import options as of_self_training
 
 POOR = {"name": "kmeans", "n_init": 1, "max_iter": 1, "sample_per_cluster": 2}
 
@@ -25,13 +26,16 @@ def digits():
 
 
 def options(**values):
-    values = {
-        "n_clusters": 5, "rounds": 1, "backbone": {"name": "small", "width": 8}, "input_norm": "zscore",
-        "image_size": 24, "encoder": {"name": "view-whitened", "views": 3, "layer": "auto"}, "clusterer": POOR,
-        "epochs": 1, "min_steps": 8, "batch_size": 32, "baselines": False, "precision": "float32",
-        "stop_nmi": None, "device": "cpu", "learning_rate": 50, "average": 0, **values,
-    }  # fmt: skip
-    return fdc.SelfTraining(**values)
+    """Those of ``test_self_training``, with poor clusters, and with steps so large that training improves nothing."""
+    own = {
+        "rounds": 1,
+        "clusterer": POOR,
+        "plain_start": True,
+        "keep_first": True,
+        "learning_rate": 50,
+        "average": 0,
+    }
+    return of_self_training(**{**own, **values})
 
 
 def said_about_the_start(result):
@@ -48,7 +52,7 @@ def test_features_of_the_images_are_those_without_views(digits, tmp_path):
 
 
 def test_the_better_clusters_are_the_start(digits, tmp_path):
-    kept = fdc.fit(digits, options(), run_dir=tmp_path)  # training with such steps improves nothing
+    kept = fdc.fit(digits, options(), run_dir=tmp_path)
     scores = kept.record.rounds[0].scores
     assert scores["information_plain"] > scores["information_views"]
     assert scores["information_first"] == pytest.approx(scores["information_plain"])

@@ -39,7 +39,7 @@ def likely_classes(samples: fo.core.collections.SampleCollection, fields: list[s
     field without a value in the first samples is none.
     """
     usual = [path for path in fields if path.rsplit(".", maxsplit=1)[-1] in ("ground_truth", "label")]
-    labels = [path for path in own_label_fields(samples._dataset) if path in fields]
+    labels = [path for path in own_label_fields(samples._root_dataset) if path in fields]
     likely = usual[:1] or (labels if len(labels) == 1 else [])
     return likely[0] if likely and _has_values(samples, likely[0]) else ""
 

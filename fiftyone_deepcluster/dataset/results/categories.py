@@ -168,9 +168,8 @@ def build_tree(
     nodes, paths = _nodes(tree, names)
     if all(node.leaf for node in nodes):
         logger.warning("run %r: no clusters are confused more than others, so its tree has no groups", key)
-    written = [
-        paths[label] or None if label >= 0 else None for label in labels
-    ]  # without groups the field is dropped
+    # None and not an empty list: a field without any groups is dropped
+    written = [paths[label] or None if label >= 0 else None for label in labels]
     with storing(run) as now:
         # the file first: a full disk must not leave the field without it
         Findings(now).save(_TREE, {"nodes": [asdict(node) for node in nodes], "ids": _ids(now)})
